@@ -1,0 +1,54 @@
+// A bounded pool of libpqxx connections; every statement has a timeout set by the pool.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <pqxx/pqxx>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace lumen::admind {
+
+/// Postgres cannot be reached, or no connection became free in time: 503 database_unavailable.
+struct DatabaseUnavailable : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+class PgPool {
+   public:
+    PgPool(std::string url, std::size_t size, std::chrono::milliseconds wait);
+
+    /// A connection for one unit of work; returned on destruction, dropped if it is broken.
+    class Lease {
+       public:
+        Lease(Lease&&) noexcept;
+        Lease& operator=(Lease&&) = delete;
+        ~Lease();
+        pqxx::connection& operator*() const noexcept { return *connection_; }
+        pqxx::connection* operator->() const noexcept { return connection_.get(); }
+
+       private:
+        friend class PgPool;
+        Lease(PgPool& pool, std::unique_ptr<pqxx::connection> connection) noexcept;
+        PgPool* pool_;
+        std::unique_ptr<pqxx::connection> connection_;
+    };
+    /// Throws DatabaseUnavailable.
+    Lease acquire();
+
+    const std::string& url() const noexcept { return url_; }
+
+   private:
+    std::string url_;
+    std::size_t size_;
+    std::chrono::milliseconds wait_;
+    std::mutex mutex_;
+    std::condition_variable freed_;
+    std::size_t lent_ = 0;
+    std::vector<std::unique_ptr<pqxx::connection>> idle_;
+};
+
+}  // namespace lumen::admind

@@ -1,0 +1,40 @@
+// Health of one endpoint as a value: load is not death (design.md §3). Time comes in as an argument.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace lumen {
+
+inline constexpr std::uint32_t kFailuresToEject = 3;
+inline constexpr std::int64_t kFirstEjectionMs = 5'000;
+inline constexpr std::int64_t kLongestEjectionMs = 60'000;
+inline constexpr std::int64_t kDefaultBusyMs = 1'000;    ///< cool-down after 429/503 without Retry-After
+inline constexpr std::int64_t kLongestBusyMs = 30'000;   ///< a longer Retry-After is cut to this
+
+/// Plain data: lives in memory shared by all workers, under the caller's lock. All times are Unix ms.
+struct EndpointHealth {
+    std::uint32_t failures_in_row = 0;
+    std::uint32_t ejections_in_row = 0;
+    std::int64_t ejected_until_ms = 0;  ///< > 0: ejected; after that time one trial is let through
+    std::int64_t trial_until_ms = 0;    ///< a trial is under way, and is believed lost after this
+    std::int64_t busy_until_ms = 0;
+    std::int64_t latency_ewma_us = 0;   ///< time to first byte; 0 = not known
+};
+
+enum class EndpointStatus : std::uint8_t { ready, busy, ejected, trial };
+EndpointStatus endpoint_status(const EndpointHealth& health, std::int64_t now_ms) noexcept;
+std::string_view endpoint_status_name(EndpointStatus status) noexcept;
+
+/// An answer began (any status that is not a failure or busy).
+void on_success(EndpointHealth& health, std::int64_t now_ms, std::int64_t first_byte_us) noexcept;
+/// 429 or 503; retry_after_ms < 0: not given. Never ejects.
+void on_busy(EndpointHealth& health, std::int64_t now_ms, std::int64_t retry_after_ms) noexcept;
+/// Refused, reset, time-out, other 5xx, garbage.
+void on_failure(EndpointHealth& health, std::int64_t now_ms) noexcept;
+/// An active probe answered or failed (admind): a good probe ends an ejection, a bad one counts as a failure.
+void on_probe(EndpointHealth& health, std::int64_t now_ms, bool healthy) noexcept;
+/// Called when an ejected endpoint past its time is picked: claims the one trial. `trial_lease_ms` bounds it.
+void begin_trial(EndpointHealth& health, std::int64_t now_ms, std::int64_t trial_lease_ms) noexcept;
+
+}  // namespace lumen

@@ -1,0 +1,305 @@
+// The calls of the ledger scripts and their replies, as types: the only place that knows their KEYS, ARGV and texts.
+// Both the gate and admind speak to Redis through this (ledger.md §3, §4). No I/O here.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lumen_core/account_bucket.h"
+#include "lumen_core/ids.h"
+#include "lumen_core/money.h"
+#include "lumen_core/usage.h"
+
+namespace lumen {
+
+enum class Script : std::uint8_t {
+    lookup, auth, admit, settle, renew, reap, refill, money_op, set_account, set_key,
+    begin_rebuild, load_account, mark_ready,
+};
+inline constexpr int kScripts = static_cast<int>(Script::mark_ready) + 1;
+
+std::string_view script_name(Script script) noexcept;
+/// The text given to SCRIPT LOAD / EVAL, and its SHA-1 in hex (computed once at start).
+std::string_view script_text(Script script) noexcept;
+std::string_view script_sha1(Script script) noexcept;
+
+/// One EVALSHA command, ready for redis*CommandArgv: built in place, without heap. Arguments that would not fit (no
+/// caller of ours has such) make it `overflowed`, and it must not be sent.
+class ScriptCall {
+   public:
+    static constexpr std::size_t kMaxArgs = 32;
+    static constexpr std::size_t kArenaBytes = 2048;
+
+    explicit ScriptCall(Script script, int keys) noexcept;
+    ScriptCall(const ScriptCall&) = delete;
+    ScriptCall& operator=(const ScriptCall&) = delete;
+
+    ScriptCall& add(std::string_view argument) noexcept;
+    ScriptCall& add_number(std::int64_t argument) noexcept;
+
+    Script script() const noexcept { return script_; }
+    bool overflowed() const noexcept { return overflowed_; }
+    int argc() const noexcept { return argc_; }
+    /// EVALSHA sha1 numkeys KEYS… ARGV…
+    const char** argv() noexcept { return argv_.data(); }
+    const std::size_t* argv_lengths() const noexcept { return lengths_.data(); }
+    /// Turns the call into EVAL with the script's text, after NOSCRIPT.
+    void use_eval() noexcept;
+
+   private:
+    Script script_;
+    bool overflowed_ = false;
+    int argc_ = 0;
+    std::size_t used_ = 0;
+    std::array<const char*, kMaxArgs> argv_;
+    std::array<std::size_t, kMaxArgs> lengths_;
+    std::array<char, kArenaBytes> arena_;
+};
+
+/// The gate's record of a request, stored in the hold and in the event, opaque to Lua. Text, at most kMaxBlobBytes.
+struct UsageRecord {
+    ModelId model = 0;
+    EndpointId endpoint = 0;  ///< 0: none was chosen
+    PriceId price = 0;
+    Usage usage;
+    std::uint32_t duration_ms = 0;
+    std::uint32_t ttft_ms = 0;
+    UsageSource source = UsageSource::none;
+    std::uint16_t status = 0;  ///< HTTP status the client got; 499 = left
+};
+inline constexpr std::size_t kMaxBlobBytes = 240;
+struct Blob {
+    std::array<char, kMaxBlobBytes> text;
+    std::size_t length = 0;
+    std::string_view view() const noexcept { return {text.data(), length}; }
+};
+Blob encode_usage_record(const UsageRecord& record) noexcept;
+std::optional<UsageRecord> decode_usage_record(std::string_view blob) noexcept;
+
+// ---- calls --------------------------------------------------------------------------------------------------------
+// Each fills a fresh ScriptCall; the returned reference is its argument. `hash` is the raw key hash.
+
+struct LookupCall : ScriptCall {
+    explicit LookupCall(const KeyHash& hash) noexcept;
+};
+
+struct Identity {
+    AccountId account = 0;
+    KeyId key = 0;
+    PolicyId account_policy = 0;  ///< as believed; 0 = not known
+    PolicyId key_policy = 0;      ///< 0 = none
+};
+
+struct AuthCall : ScriptCall {
+    explicit AuthCall(const Identity& identity) noexcept;
+};
+
+struct AdmitArguments {
+    RequestId request;
+    Identity identity;
+    ModelId consent_model = 0;          ///< 0: no consent is needed
+    std::int32_t consent_since = 0;
+    NanoCoins hold;
+    std::int64_t ttl_ms = 90'000;
+    std::uint64_t estimated_tokens = 0;
+    std::string_view blob;
+};
+struct AdmitCall : ScriptCall {
+    explicit AdmitCall(const AdmitArguments& arguments) noexcept;
+};
+
+struct SettleArguments {
+    RequestId request;
+    AccountId account = 0;
+    KeyId key = 0;
+    NanoCoins cost;
+    std::uint64_t tokens = 0;
+    bool is_void = false;   ///< reached no model: no event, nothing charged
+    std::string_view blob;
+};
+struct SettleCall : ScriptCall {
+    explicit SettleCall(const SettleArguments& arguments) noexcept;
+};
+
+struct RenewArguments {
+    RequestId request;
+    AccountId account = 0;
+    KeyId key = 0;
+    NanoCoins amount;  ///< the hold as it should be now
+    NanoCoins shadow;  ///< cost so far
+    std::int64_t ttl_ms = 90'000;
+};
+struct RenewCall : ScriptCall {
+    explicit RenewCall(const RenewArguments& arguments) noexcept;
+};
+
+struct ReapCall : ScriptCall {
+    ReapCall(const RequestId& request, AccountId account, KeyId key) noexcept;
+};
+
+/// hour < 0: the server's clock decides.
+struct RefillCall : ScriptCall {
+    RefillCall(AccountId account, std::int64_t hour) noexcept;
+};
+
+enum class MoneyOpKind : std::uint8_t { add, set, late };
+std::string_view money_op_kind_name(MoneyOpKind kind) noexcept;
+struct MoneyOpArguments {
+    AccountId account = 0;
+    std::int64_t opn = 0;         ///< 1, 2, … per account
+    MoneyOpKind kind = MoneyOpKind::add;
+    NanoCoins amount;             ///< add: may be negative; set: the balance wanted; late: the negative of what is owed
+    NanoCoins cost;               ///< late: for the counters
+    KeyId key = 0;                ///< late
+    std::string_view request;     ///< late: request id, else empty
+    std::string_view note;        ///< blob of a late; else an operator's reference of at most 200 bytes
+};
+struct MoneyOpCall : ScriptCall {
+    explicit MoneyOpCall(const MoneyOpArguments& arguments) noexcept;
+};
+
+/// A rate limit of 0 means no limit.
+struct AccountConfig {
+    AccountId account = 0;
+    std::int64_t version = 0;
+    std::optional<NanoCoins> limit;  ///< absent: no budget
+    NanoCoins rate;                  ///< per hour
+    bool unlimited = false;
+    bool strict = false;
+    bool active = true;
+    PolicyId policy = 0;
+    std::int64_t requests_per_minute = 0;
+    std::int64_t tokens_per_minute = 0;
+    std::int64_t concurrency = 0;
+};
+struct SetAccountCall : ScriptCall {
+    explicit SetAccountCall(const AccountConfig& config) noexcept;
+    /// Consents travel with the configuration: model id → notice version; at most kMaxConsentsPerCall in one call.
+    static constexpr int kMaxConsentsPerCall = 4;
+    void add_consent(ModelId model, std::int32_t notice_version) noexcept;
+};
+
+enum class KeyState : std::uint8_t { active = 1, revoked = 2, paused = 3 };
+struct KeyConfig {
+    KeyId key = 0;
+    AccountId account = 0;
+    std::int64_t version = 0;
+    KeyState state = KeyState::active;
+    std::int64_t expires_at_ms = 0;  ///< 0 = never
+    PolicyId policy = 0;
+    std::int64_t requests_per_minute = 0;
+    std::int64_t tokens_per_minute = 0;
+    std::int64_t concurrency = 0;
+    std::optional<NanoCoins> cap;
+    std::int64_t cap_window_ms = 0;  ///< 0 = for ever
+    std::int64_t cap_window_end_ms = 0;
+};
+struct SetKeyCall : ScriptCall {
+    explicit SetKeyCall(const KeyConfig& config) noexcept;
+};
+/// The lookup entry of a key hash lives in its own bucket: HSET {lookup bucket}:kh hash `account:key`; not a script.
+std::string lookup_entry(AccountId account, KeyId key);
+
+struct BeginRebuildCall : ScriptCall {
+    BeginRebuildCall(Bucket bucket, std::string_view nonce) noexcept;
+};
+struct LoadAccountArguments {
+    AccountId account = 0;
+    NanoCoins balance;
+    NanoCoins held;
+    std::int64_t holds = 0;
+    std::int64_t seq = 0;
+    std::int64_t opn = 0;
+    std::int64_t last_refill_hour = 0;
+};
+struct LoadAccountCall : ScriptCall {
+    LoadAccountCall(std::string_view nonce, const LoadAccountArguments& arguments) noexcept;
+};
+struct MarkReadyCall : ScriptCall {
+    MarkReadyCall(Bucket bucket, std::string_view nonce, std::string_view replication_id) noexcept;
+};
+
+// ---- replies ------------------------------------------------------------------------------------------------------
+// Scripts reply with one string: a word, then decimal numbers or `-`, separated by single spaces.
+
+enum class Reply : std::uint8_t {
+    malformed = 0,  ///< not a reply of ours: treat as an error, keep what was to be sent
+    ok, not_ready,
+    no_key, revoked, no_account, expired, disabled, policy, consent, gone, range, no_budget, coins, never, held, key_cap,
+    concurrency, rpm, tpm,                                  // admit
+    dup, none, late,                                        // settle
+    refused,                                                // renew
+    not_yet,                                                // reap
+    same, full,                                             // refill
+    gap,                                                    // money_op
+    stale,                                                  // set_*
+    nonce, moved,                                           // mark_ready
+};
+
+/// A reply as numbers; fields that a reply does not carry are 0, or nullopt where 0 would be a lie.
+struct LedgerReply {
+    Reply reply = Reply::malformed;
+    AccountId account = 0;              // lookup
+    KeyId key = 0;                      // lookup
+    PolicyId account_policy = 0;        // POLICY
+    PolicyId key_policy = 0;            // POLICY
+    NanoCoins balance;                  // admit OK, COINS, settle OK, renew OK
+    NanoCoins held;                     // admit OK, COINS, settle OK
+    std::optional<NanoCoins> limit;     // COINS
+    NanoCoins rate;                     // COINS
+    bool unlimited = false;             // admit OK
+    bool again = false;                 // admit OK: this request held already
+    std::optional<std::int64_t> remaining_requests;  // admit OK
+    std::optional<std::int64_t> remaining_tokens;    // admit OK
+    std::int64_t wait_us = 0;           // RPM, TPM
+    NanoCoins cap;                      // KEYCAP
+    NanoCoins cap_used;                 // KEYCAP
+    std::int64_t cap_end_ms = 0;        // KEYCAP
+    bool account_active = true;         // renew OK
+    std::int64_t opn = 0;               // GAP: the number expected next
+    std::string_view token;             // settle: the `ready` token; lives as long as the reply text
+};
+LedgerReply parse_reply(Script script, std::string_view text) noexcept;
+
+// ---- events -------------------------------------------------------------------------------------------------------
+
+enum class EventKind : std::uint8_t { usage = 1, refill = 2, grant = 3, adjust = 4, correction = 5, reap = 6, late = 7 };
+std::string_view event_kind_name(EventKind kind) noexcept;
+
+/// One entry of a bucket's stream: a single field `e` whose value is space-separated text in this order
+/// (type a k d c b s h at r opn x), `-` for what an event has not.
+struct LedgerEvent {
+    EventKind kind = EventKind::usage;
+    AccountId account = 0;
+    KeyId key = 0;
+    NanoCoins delta;
+    NanoCoins cost;
+    NanoCoins balance_after;
+    std::int64_t seq = 0;               ///< 0 for late
+    std::int64_t last_refill_hour = 0;
+    std::int64_t at_ms = 0;
+    std::string_view request;           ///< empty: none
+    std::int64_t opn = 0;               ///< grant, adjust, correction
+    std::string_view blob;              ///< the last field; may be empty
+};
+std::optional<LedgerEvent> parse_event(std::string_view text) noexcept;
+
+/// A hold as HGETALL/HSCAN {b}:holds gives it.
+struct Hold {
+    NanoCoins amount;
+    NanoCoins shadow;
+    std::int64_t deadline_ms = 0;
+    bool unlimited = false;
+    bool counted = false;   ///< under a key cap
+    AccountId account = 0;
+    KeyId key = 0;
+    std::uint64_t estimated_tokens = 0;
+    std::string_view blob;
+};
+std::optional<Hold> parse_hold(std::string_view text) noexcept;
+
+}  // namespace lumen

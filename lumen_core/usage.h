@@ -1,0 +1,25 @@
+// Reads token usage out of an answer of a model server (spec/api.md §4).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "lumen_core/money.h"
+#include "lumen_core/request_facts.h"
+
+namespace lumen {
+
+/// Where the charged numbers come from; the ledger row says so.
+enum class UsageSource : std::uint8_t { none = 0, final = 1, continuous = 2, estimated = 3 };
+std::string_view usage_source_name(UsageSource source) noexcept;
+
+/// The usage object of a whole JSON answer. Absent, null, or not an object with at least one valid count: nullopt (absent
+/// is not zero, L15). Negative, fractional or non-numeric counts are ignored; counts above 2^40 too (no model makes them).
+/// `body` must be followed by kJsonPadding readable bytes.
+std::optional<Usage> usage_of_json_answer(Operation operation, std::string_view body);
+
+/// Estimate for answers whose usage never came: bytes ÷ 4, rounded up, per direction; 0 bytes are 0 tokens.
+Usage estimated_usage(std::uint64_t request_bytes, std::uint64_t output_text_bytes) noexcept;
+
+}  // namespace lumen

@@ -1,0 +1,14 @@
+// Header and body filters: usage is read while the answer passes, what we asked for is taken out again, refusals of
+// endpoints are normalised, cost and balance headers are set (T45…T53, T62).
+#pragma once
+
+#include "ngx_lumen_module/request.h"
+
+namespace lumen {
+
+/// Answers up to this size are held until their usage is known, so that x-lumen-cost can be a header.
+inline constexpr std::size_t kMaxMeteredJsonBytes = 256 * 1024;
+
+ngx_int_t usage_filter_init(ngx_conf_t* cf);
+
+}  // namespace lumen
