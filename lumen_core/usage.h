@@ -10,14 +10,21 @@
 
 namespace lumen {
 
+/// Larger counts are not believed (no model makes them), so that no sum of counts can overflow.
+inline constexpr std::uint64_t kMaxUsageCount = std::uint64_t{1} << 40;
+
 /// Where the charged numbers come from; the ledger row says so.
 enum class UsageSource : std::uint8_t { none = 0, final = 1, continuous = 2, estimated = 3 };
 std::string_view usage_source_name(UsageSource source) noexcept;
 
-/// The usage object of a whole JSON answer. Absent, null, or not an object with at least one valid count: nullopt (absent
-/// is not zero, L15). Negative, fractional or non-numeric counts are ignored; counts above 2^40 too (no model makes them).
+/// The usage object of a whole JSON answer. Absent, null, or not an object with at least one valid count: nullopt
+/// (absent is not zero, L15). Negative, fractional or non-numeric counts are ignored; counts above kMaxUsageCount too.
 /// `body` must be followed by kJsonPadding readable bytes.
+/// If there are several, the last valid one. Bodies that are not JSON have none.
 std::optional<Usage> usage_of_json_answer(Operation operation, std::string_view body);
+
+/// The same rules for the text of a usage object alone, as an event of a stream carries it. Allocates nothing.
+std::optional<Usage> usage_of_object(Operation operation, std::string_view object) noexcept;
 
 /// Estimate for answers whose usage never came: bytes ÷ 4, rounded up, per direction; 0 bytes are 0 tokens.
 Usage estimated_usage(std::uint64_t request_bytes, std::uint64_t output_text_bytes) noexcept;

@@ -1,0 +1,44 @@
+// Walks the members of one JSON object as spans of its text: what metering needs in order to read a member, or to cut
+// it out and leave every other byte as it was. It allocates nothing and never recurses.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace lumen {
+
+/// One member. `key` is as written, without its quotes and with its escapes; `value` is without space around it.
+struct JsonMember {
+    std::string_view key;
+    std::string_view value;
+    std::size_t begin = 0;  ///< of the key's opening quote, in bytes from the start of the object's text
+    std::size_t end = 0;    ///< after the value
+};
+
+/// Finds where members begin and end; it does not judge what is inside strings, numbers and nested values. Text that
+/// ends early, or has something else where a member must be, is malformed: the walk stops there.
+class JsonMembers {
+ public:
+    /// Space before the `{` is skipped. Text that is not an object is malformed.
+    explicit JsonMembers(std::string_view object) noexcept;
+
+    /// False: no more members, or malformed.
+    bool next(JsonMember& member) noexcept;
+    bool malformed() const noexcept { return state_ == State::malformed; }
+
+ private:
+    enum class State { at_first, after_member, finished, malformed };
+    bool fail() noexcept;
+    void skip_space() noexcept;
+    bool skip_string() noexcept;
+    bool skip_value() noexcept;
+
+    std::string_view text_;
+    std::size_t at_ = 0;
+    State state_ = State::at_first;
+};
+
+/// Text without space (JSON's four kinds) at both ends.
+std::string_view trim_json_space(std::string_view text) noexcept;
+
+}  // namespace lumen

@@ -1,0 +1,154 @@
+#include "lumen_core/usage.h"
+
+#include <simdjson.h>
+
+#include <charconv>
+
+#include "lumen_core/json_members.h"
+
+namespace lumen {
+namespace {
+
+constexpr std::uint64_t kBytesPerToken = 4;  // of the estimate; English prose has a little more, code and JSON less
+
+static_assert(kJsonPadding >= simdjson::SIMDJSON_PADDING, "answers are parsed where they lie");
+
+std::optional<std::uint64_t> count_of(std::string_view value) noexcept {
+    std::uint64_t count = 0;
+    const char* end = value.data() + value.size();
+    const auto [stop, error] = std::from_chars(value.data(), end, count);
+    if (error != std::errc{} || stop != end || count > kMaxUsageCount) return std::nullopt;
+    return count;
+}
+
+/// The names one dialect gives to the same counts. A name that is empty is not read.
+struct FieldNames {
+    std::string_view input;
+    std::string_view output;
+    std::string_view input_details;
+    std::string_view output_details;
+    bool total_is_input = false;  ///< nothing is generated, so some servers send the total alone
+};
+
+const FieldNames& field_names(Operation operation) noexcept {
+    static constexpr FieldNames kGenerating{"prompt_tokens", "completion_tokens", "prompt_tokens_details",
+                                            "completion_tokens_details", false};
+    static constexpr FieldNames kResponses{"input_tokens", "output_tokens", "input_tokens_details",
+                                           "output_tokens_details", false};
+    static constexpr FieldNames kReading{"prompt_tokens", "", "prompt_tokens_details", "", true};
+    switch (operation) {
+        case Operation::chat_completions:
+        case Operation::completions:
+            return kGenerating;
+        case Operation::responses:
+            return kResponses;
+        case Operation::embeddings:
+        case Operation::rerank:
+        case Operation::score:
+        case Operation::moderations:
+            break;
+    }
+    return kReading;
+}
+
+/// A count that is there and valid replaces what was read before; anything else leaves it.
+void take_count(std::string_view value, std::uint64_t& into) noexcept {
+    if (const auto count = count_of(value)) into = *count;
+}
+
+void take_input_details(std::string_view details, Usage& usage) noexcept {
+    JsonMembers members(details);
+    for (JsonMember member; members.next(member);) {
+        if (member.key == "cached_tokens") take_count(member.value, usage.cached_tokens);
+        if (member.key == "cache_write_tokens") take_count(member.value, usage.cache_write_tokens);
+    }
+}
+
+void take_output_details(std::string_view details, Usage& usage) noexcept {
+    JsonMembers members(details);
+    for (JsonMember member; members.next(member);) {
+        if (member.key == "reasoning_tokens") take_count(member.value, usage.reasoning_tokens);
+    }
+}
+
+}  // namespace
+
+std::string_view usage_source_name(UsageSource source) noexcept {
+    switch (source) {
+        case UsageSource::final:
+            return "final";
+        case UsageSource::continuous:
+            return "continuous";
+        case UsageSource::estimated:
+            return "estimated";
+        case UsageSource::none:
+            break;
+    }
+    return "none";
+}
+
+std::optional<Usage> usage_of_object(Operation operation, std::string_view object) noexcept {
+    const FieldNames& names = field_names(operation);
+    std::optional<std::uint64_t> input;
+    std::optional<std::uint64_t> output;
+    std::optional<std::uint64_t> total;
+    Usage usage;
+
+    JsonMembers members(object);
+    for (JsonMember member; members.next(member);) {
+        if (member.key.empty()) continue;  // also: the names a dialect has not
+        if (member.key == names.input) {
+            if (const auto count = count_of(member.value)) input = count;
+        } else if (member.key == names.output) {
+            if (const auto count = count_of(member.value)) output = count;
+        } else if (member.key == "total_tokens") {
+            if (const auto count = count_of(member.value)) total = count;
+        } else if (member.key == names.input_details) {
+            take_input_details(member.value, usage);
+        } else if (member.key == names.output_details) {
+            take_output_details(member.value, usage);
+        }
+    }
+    if (members.malformed()) return std::nullopt;
+    if (!input && names.total_is_input) input = total;
+    if (!input && !output) return std::nullopt;  // absent is not zero (L15)
+
+    usage.input_tokens = input.value_or(0);
+    usage.output_tokens = output.value_or(0);
+    return usage;
+}
+
+std::optional<Usage> usage_of_json_answer(Operation operation, std::string_view body) {
+    simdjson::ondemand::parser parser;
+    simdjson::ondemand::document document;
+    simdjson::ondemand::object answer;
+    if (parser.iterate(body.data(), body.size(), body.size() + simdjson::SIMDJSON_PADDING).get(document)) {
+        return std::nullopt;
+    }
+    if (document.get_object().get(answer)) return std::nullopt;
+
+    std::optional<Usage> usage;
+    for (auto member : answer) {
+        std::string_view key;
+        if (member.unescaped_key().get(key)) return std::nullopt;
+        if (key != "usage") continue;
+        simdjson::ondemand::object object;
+        std::string_view text;
+        if (member.value().get_object().get(object)) continue;
+        if (object.raw_json().get(text)) return std::nullopt;
+        if (const auto read = usage_of_object(operation, text)) usage = read;
+    }
+    return usage;
+}
+
+Usage estimated_usage(std::uint64_t request_bytes, std::uint64_t output_text_bytes) noexcept {
+    const auto tokens = [](std::uint64_t bytes) noexcept {
+        return bytes / kBytesPerToken + (bytes % kBytesPerToken != 0 ? 1 : 0);
+    };
+    Usage usage;
+    usage.input_tokens = tokens(request_bytes);
+    usage.output_tokens = tokens(output_text_bytes);
+    return usage;
+}
+
+}  // namespace lumen
