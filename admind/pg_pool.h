@@ -17,20 +17,24 @@ struct DatabaseUnavailable : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+/// `url` (a URI or libpq keywords) with our time-outs as session options; for connections outside a pool.
+std::string connection_string(const std::string& url);
+
 class PgPool {
-   public:
+ public:
+    /// Connects on demand: Postgres may still be down. `wait` bounds acquire() while all `size` connections are lent.
     PgPool(std::string url, std::size_t size, std::chrono::milliseconds wait);
 
     /// A connection for one unit of work; returned on destruction, dropped if it is broken.
     class Lease {
-       public:
+     public:
         Lease(Lease&&) noexcept;
         Lease& operator=(Lease&&) = delete;
         ~Lease();
         pqxx::connection& operator*() const noexcept { return *connection_; }
         pqxx::connection* operator->() const noexcept { return connection_.get(); }
 
-       private:
+     private:
         friend class PgPool;
         Lease(PgPool& pool, std::unique_ptr<pqxx::connection> connection) noexcept;
         PgPool* pool_;
@@ -41,7 +45,9 @@ class PgPool {
 
     const std::string& url() const noexcept { return url_; }
 
-   private:
+ private:
+    void give_back(std::unique_ptr<pqxx::connection> connection) noexcept;
+
     std::string url_;
     std::size_t size_;
     std::chrono::milliseconds wait_;
