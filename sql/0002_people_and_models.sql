@@ -127,11 +127,13 @@ create table policies (
     strict boolean not null,
     allowed bigint[] not null,
     needs_consent bigint[] not null,
+    digest bytea not null,
     last_used_at timestamptz not null default now(),
-    constraint policies_unique unique (strict, allowed, needs_consent)
+    constraint policies_digest_unique unique (digest)
 );
 comment on table policies is
     'Verdict per model, shared by all accounts with equal results; ids of models ascending. Immutable, ids never reused.';
+comment on column policies.digest is 'SHA-256 of the canonical text of the three columns before it.';
 
 create sequence catalogue_version;
 comment on sequence catalogue_version is 'A number is never used for two documents, not even after a failed publication.';
