@@ -10,35 +10,35 @@ namespace lumen {
 /// Every row of the error table that the gate itself can answer.
 enum class Refusal : std::uint8_t {
     none = 0,
-    missing_key,              ///< 401 no or malformed Authorization
-    invalid_key,              ///< 401 unknown, revoked, inactive: one text for all
-    key_expired,              ///< 401
-    account_disabled,         ///< 403
-    ip_not_allowed,           ///< 403
-    model_not_found,          ///< 404
-    model_access_denied,      ///< 403
-    model_consent_required,   ///< 403
-    no_budget,                ///< 403
-    out_of_coins,             ///< 402 (or 429 by directive)
-    key_cap_reached,          ///< 402
-    too_large_for_rate_limit, ///< 400
-    balance_held,             ///< 429
-    exceeds_budget,           ///< 400
-    rate_limited,             ///< 429 requests or tokens per minute
-    too_many_in_flight,       ///< 429
-    overloaded,               ///< 503 server_is_overloaded: every endpoint busy, or our own queue bounds
-    no_healthy_endpoint,      ///< 503
-    internal_error,           ///< 500
-    billing_unavailable,      ///< 503
-    upstream_auth_failed,     ///< 502
-    upstream_error,           ///< 502: refused, reset, garbage, 5xx, no tries left
-    upstream_timeout,         ///< 504
-    upstream_interrupted,     ///< in stream
-    coins_ran_out,            ///< in stream (strict)
-    unknown_url,              ///< 404
-    method_not_allowed,       ///< 405
-    bad_body,                 ///< 400 body not JSON, model missing or not a string, …
-    body_too_large,           ///< 413
+    missing_key,               ///< 401 no or malformed Authorization
+    invalid_key,               ///< 401 unknown, revoked, inactive: one text for all
+    key_expired,               ///< 401
+    account_disabled,          ///< 403
+    ip_not_allowed,            ///< 403
+    model_not_found,           ///< 404
+    model_access_denied,       ///< 403
+    model_consent_required,    ///< 403
+    no_budget,                 ///< 403
+    out_of_coins,              ///< 402 (or 429 by directive)
+    key_cap_reached,           ///< 402
+    too_large_for_rate_limit,  ///< 400
+    balance_held,              ///< 429
+    exceeds_budget,            ///< 400
+    rate_limited,              ///< 429 requests per minute, or tokens with type `tokens`
+    too_many_in_flight,        ///< 429
+    overloaded,                ///< 503 server_is_overloaded: every endpoint busy, or our own queue bounds
+    no_healthy_endpoint,       ///< 503
+    internal_error,            ///< 500
+    billing_unavailable,       ///< 503
+    upstream_auth_failed,      ///< 502
+    upstream_error,            ///< 502: refused, reset, garbage, 5xx, no tries left
+    upstream_timeout,          ///< 504
+    upstream_interrupted,      ///< in stream
+    coins_ran_out,             ///< in stream (strict)
+    unknown_url,               ///< 404
+    method_not_allowed,        ///< 405
+    bad_body,                  ///< 400 body not JSON, model missing or not a string, …
+    body_too_large,            ///< 413
 };
 inline constexpr int kRefusals = static_cast<int>(Refusal::body_too_large) + 1;
 
@@ -62,6 +62,7 @@ struct RefusalDetails {
     std::string consent_url;  ///< member of model_consent_required
     std::string retry_at;     ///< member of out_of_coins: ISO time of the first refill that lifts the wallet above zero
     std::string scope;        ///< "key" for a key's own cap
+    std::string type;         ///< instead of the row's: `tokens` for the token rate of rate_limited
 };
 
 /// OpenAI's envelope {"error":{"message","type","param","code",…}}; every string is escaped.
@@ -73,7 +74,7 @@ std::string openai_error_event(Refusal refusal, const RefusalDetails& details);
 /// headers and anything that is not a JSON error message of at most 2 KiB are left out.
 std::string normalised_upstream_error(int status, std::string_view body);
 
-/// JSON string content without the quotes.
+/// JSON string content without the quotes. Bytes that are not UTF-8 become U+FFFD.
 void append_json_escaped(std::string& out, std::string_view text);
 
 }  // namespace lumen

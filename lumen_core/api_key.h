@@ -15,9 +15,9 @@ using KeyHash = std::array<std::uint8_t, 32>;
 
 enum class KeyForm {
     own,        ///< `sk_` + 43 base62 + 6 base62 of CRC-32 that verifies
-    broken,     ///< exactly the shape of ours, checksum wrong: refused without any lookup
+    broken,     ///< exactly the shape of ours with a wrong checksum, or an operator token: refused without any lookup
     foreign,    ///< another system's key, e.g. NCSA's: looked up, rate-limited per address
-    malformed,  ///< empty, longer than kMaxApiKeyBytes, or with bytes outside printable ASCII
+    malformed,  ///< empty, longer than kMaxApiKeyBytes, or with bytes that are not visible ASCII
 };
 
 /// `sk_` + 256 random bits in base62 (43 digits, zero-padded, big endian) + CRC-32 (IEEE) of what precedes (6 digits).

@@ -9,8 +9,8 @@ namespace lumen {
 inline constexpr std::uint32_t kFailuresToEject = 3;
 inline constexpr std::int64_t kFirstEjectionMs = 5'000;
 inline constexpr std::int64_t kLongestEjectionMs = 60'000;
-inline constexpr std::int64_t kDefaultBusyMs = 1'000;    ///< cool-down after 429/503 without Retry-After
-inline constexpr std::int64_t kLongestBusyMs = 30'000;   ///< a longer Retry-After is cut to this
+inline constexpr std::int64_t kDefaultBusyMs = 1'000;   ///< cool-down after 429/503 without Retry-After
+inline constexpr std::int64_t kLongestBusyMs = 30'000;  ///< a longer Retry-After is cut to this
 
 /// Plain data: lives in memory shared by all workers, under the caller's lock. All times are Unix ms.
 struct EndpointHealth {
@@ -19,20 +19,29 @@ struct EndpointHealth {
     std::int64_t ejected_until_ms = 0;  ///< > 0: ejected; after that time one trial is let through
     std::int64_t trial_until_ms = 0;    ///< a trial is under way, and is believed lost after this
     std::int64_t busy_until_ms = 0;
-    std::int64_t latency_ewma_us = 0;   ///< time to first byte; 0 = not known
+    std::int64_t latency_ewma_us = 0;  ///< time to first byte; 0 = not known
 };
 
-enum class EndpointStatus : std::uint8_t { ready, busy, ejected, trial };
+enum class EndpointStatus : std::uint8_t {
+    ready,
+    busy,     ///< cooling down after 429 or 503
+    ejected,  ///< gets nothing before ejected_until_ms
+    trial,    ///< that time is over: one request may try it, or is trying it now
+};
 EndpointStatus endpoint_status(const EndpointHealth& health, std::int64_t now_ms) noexcept;
+/// Status `trial`, and nobody holds the trial.
+bool trial_is_due(const EndpointHealth& health, std::int64_t now_ms) noexcept;
 std::string_view endpoint_status_name(EndpointStatus status) noexcept;
 
-/// An answer began (any status that is not a failure or busy).
+/// An answer began (any status that is not a failure or busy): ends an ejection and its history.
 void on_success(EndpointHealth& health, std::int64_t now_ms, std::int64_t first_byte_us) noexcept;
 /// 429 or 503; retry_after_ms < 0: not given. Never ejects.
 void on_busy(EndpointHealth& health, std::int64_t now_ms, std::int64_t retry_after_ms) noexcept;
-/// Refused, reset, time-out, other 5xx, garbage.
+/// Refused, reset, time-out, other 5xx, garbage. Of an endpoint whose ejection is not over yet it changes nothing:
+/// those are requests that were under way when it was ejected.
 void on_failure(EndpointHealth& health, std::int64_t now_ms) noexcept;
-/// An active probe answered or failed (admind): a good probe ends an ejection, a bad one counts as a failure.
+/// An active probe answered or failed (admind): a good probe ends an ejection, but the next one is still the longer one
+/// until a request succeeds; a bad probe counts as a failure.
 void on_probe(EndpointHealth& health, std::int64_t now_ms, bool healthy) noexcept;
 /// Called when an ejected endpoint past its time is picked: claims the one trial. `trial_lease_ms` bounds it.
 void begin_trial(EndpointHealth& health, std::int64_t now_ms, std::int64_t trial_lease_ms) noexcept;

@@ -1,0 +1,87 @@
+#include "lumen_core/endpoint_choice.h"
+
+#include <algorithm>
+#include <array>
+
+namespace lumen {
+namespace {
+
+/// Indexes of the candidates that may be picked in one way, with the sum of their weights.
+struct Pool {
+    std::array<std::uint8_t, kMaxEndpointsPerModel> index{};
+    std::size_t size = 0;
+    std::uint64_t weight = 0;
+};
+
+// The catalogue allows 1…100; the bounds keep the arithmetic here safe whatever comes in.
+std::uint64_t weight_of(const EndpointCandidate& candidate) noexcept {
+    return std::clamp<std::uint32_t>(candidate.weight, 1, 1000);
+}
+
+/// Takes one index out of the pool, each with the odds of its weight. Without that a heavy server among many light ones
+/// would rarely be one of the two compared, and stay idle.
+std::size_t draw(Pool& pool, const EndpointCandidate* candidates, std::uint32_t random) noexcept {
+    std::uint64_t mark = (random * pool.weight) >> 32U;
+    std::size_t at = 0;
+    while (at + 1 < pool.size && mark >= weight_of(candidates[pool.index[at]])) {
+        mark -= weight_of(candidates[pool.index[at]]);
+        ++at;
+    }
+    const std::size_t drawn = pool.index[at];
+    pool.index[at] = pool.index[--pool.size];
+    pool.weight -= weight_of(candidates[drawn]);
+    return drawn;
+}
+
+bool is_better(const EndpointCandidate& a, const EndpointCandidate& b) noexcept {
+    const std::uint64_t load_a = a.in_flight * weight_of(b);
+    const std::uint64_t load_b = b.in_flight * weight_of(a);
+    if (load_a != load_b) return load_a < load_b;
+    return a.health.latency_ewma_us < b.health.latency_ewma_us;  // unknown is 0: it is tried, and then known
+}
+
+std::size_t less_loaded_of_two(Pool& ready, const EndpointCandidate* candidates, std::uint64_t random) noexcept {
+    const std::size_t first = draw(ready, candidates, static_cast<std::uint32_t>(random));
+    if (ready.size == 0) return first;
+    const std::size_t second = draw(ready, candidates, static_cast<std::uint32_t>(random >> 32U));
+    return is_better(candidates[second], candidates[first]) ? second : first;
+}
+
+}  // namespace
+
+std::optional<EndpointPick> choose_endpoint(const EndpointCandidate* candidates, std::size_t count, std::int64_t now_ms,
+                                            std::uint64_t random) noexcept {
+    Pool ready;
+    std::optional<std::size_t> soonest_free;
+    std::optional<std::size_t> soonest_back;
+    for (std::size_t i = 0; i < std::min(count, kMaxEndpointsPerModel); ++i) {
+        const EndpointCandidate& candidate = candidates[i];
+        if (candidate.draining || candidate.tried) continue;
+        switch (endpoint_status(candidate.health, now_ms)) {
+            case EndpointStatus::ready:
+                ready.index[ready.size++] = static_cast<std::uint8_t>(i);
+                ready.weight += weight_of(candidate);
+                break;
+            case EndpointStatus::busy:
+                if (!soonest_free || candidate.health.busy_until_ms < candidates[*soonest_free].health.busy_until_ms) {
+                    soonest_free = i;
+                }
+                break;
+            case EndpointStatus::trial:
+                if (trial_is_due(candidate.health, now_ms)) return EndpointPick{i, true, false};
+                [[fallthrough]];
+            case EndpointStatus::ejected:
+                if (!soonest_back ||
+                    candidate.health.ejected_until_ms < candidates[*soonest_back].health.ejected_until_ms) {
+                    soonest_back = i;
+                }
+                break;
+        }
+    }
+    if (ready.size > 0) return EndpointPick{less_loaded_of_two(ready, candidates, random), false, false};
+    if (soonest_free) return EndpointPick{*soonest_free, false, false};
+    if (soonest_back) return EndpointPick{*soonest_back, false, true};
+    return std::nullopt;
+}
+
+}  // namespace lumen

@@ -1,0 +1,88 @@
+#include "lumen_core/endpoint_health.h"
+
+#include <algorithm>
+
+namespace lumen {
+namespace {
+
+constexpr std::int64_t kLatencyMemory = 8;  // a new latency counts for 1/8
+
+bool is_ejected(const EndpointHealth& health) noexcept {
+    return health.ejected_until_ms > 0;
+}
+
+void end_ejection(EndpointHealth& health) noexcept {
+    health.failures_in_row = 0;
+    health.ejected_until_ms = 0;
+    health.trial_until_ms = 0;
+}
+
+void eject(EndpointHealth& health, std::int64_t now_ms) noexcept {
+    std::int64_t length_ms = kFirstEjectionMs;
+    for (std::uint32_t i = 0; i < health.ejections_in_row && length_ms < kLongestEjectionMs; ++i) length_ms *= 2;
+    length_ms = std::min(length_ms, kLongestEjectionMs);
+    health.ejected_until_ms = now_ms + length_ms;
+    health.trial_until_ms = 0;
+    if (length_ms < kLongestEjectionMs) ++health.ejections_in_row;
+}
+
+}  // namespace
+
+EndpointStatus endpoint_status(const EndpointHealth& health, std::int64_t now_ms) noexcept {
+    if (is_ejected(health)) return now_ms < health.ejected_until_ms ? EndpointStatus::ejected : EndpointStatus::trial;
+    return now_ms < health.busy_until_ms ? EndpointStatus::busy : EndpointStatus::ready;
+}
+
+bool trial_is_due(const EndpointHealth& health, std::int64_t now_ms) noexcept {
+    return endpoint_status(health, now_ms) == EndpointStatus::trial && health.trial_until_ms <= now_ms;
+}
+
+std::string_view endpoint_status_name(EndpointStatus status) noexcept {
+    switch (status) {
+        case EndpointStatus::ready:
+            return "ready";
+        case EndpointStatus::busy:
+            return "busy";
+        case EndpointStatus::ejected:
+            return "ejected";
+        case EndpointStatus::trial:
+            return "trial";
+    }
+    return "unknown";
+}
+
+void on_success(EndpointHealth& health, std::int64_t /*now_ms*/, std::int64_t first_byte_us) noexcept {
+    end_ejection(health);
+    health.ejections_in_row = 0;
+    if (first_byte_us <= 0) return;
+    const std::int64_t known_us = health.latency_ewma_us;
+    const std::int64_t next_us = known_us == 0 ? first_byte_us : known_us + (first_byte_us - known_us) / kLatencyMemory;
+    health.latency_ewma_us = std::max<std::int64_t>(next_us, 1);
+}
+
+void on_busy(EndpointHealth& health, std::int64_t now_ms, std::int64_t retry_after_ms) noexcept {
+    // It answered, so it lives: a trial that meets a busy server has found it.
+    end_ejection(health);
+    const std::int64_t wait_ms = retry_after_ms < 0 ? kDefaultBusyMs : std::min(retry_after_ms, kLongestBusyMs);
+    health.busy_until_ms = std::max(health.busy_until_ms, now_ms + wait_ms);
+}
+
+void on_failure(EndpointHealth& health, std::int64_t now_ms) noexcept {
+    // Requests that were under way when it was ejected fail too; they are the same event and do not lengthen it.
+    if (is_ejected(health) && now_ms < health.ejected_until_ms) return;
+    ++health.failures_in_row;
+    if (is_ejected(health) || health.failures_in_row >= kFailuresToEject) eject(health, now_ms);
+}
+
+void on_probe(EndpointHealth& health, std::int64_t now_ms, bool healthy) noexcept {
+    if (!healthy) return on_failure(health, now_ms);
+    // A probe asks /health, not for work: it ends an ejection, but neither excuses failed requests nor forgets how
+    // often they ejected. Only a request that succeeds does.
+    if (is_ejected(health)) end_ejection(health);
+}
+
+void begin_trial(EndpointHealth& health, std::int64_t now_ms, std::int64_t trial_lease_ms) noexcept {
+    health.trial_until_ms = now_ms + trial_lease_ms;
+}
+
+}  // namespace lumen
