@@ -27,7 +27,7 @@ std::string_view script_name(Script script) noexcept;
 std::string_view script_text(Script script) noexcept;
 std::string_view script_sha1(Script script) noexcept;
 
-/// One EVALSHA command, ready for redis*CommandArgv: built in place, without heap. Arguments that would not fit (no
+/// One EVALSHA command, ready for redis*CommandArgv; its arguments live inside it. Arguments that would not fit (no
 /// caller of ours has such) make it `overflowed`, and it must not be sent.
 class ScriptCall {
    public:
@@ -71,7 +71,8 @@ struct UsageRecord {
     UsageSource source = UsageSource::none;
     std::uint16_t status = 0;  ///< HTTP status the client got; 499 = left
 };
-inline constexpr std::size_t kMaxBlobBytes = 240;
+/// 3 ids of 19 digits, 8 counts of 20, 2 durations of 10, a source, a status of 5, and the 14 commas between: 257.
+inline constexpr std::size_t kMaxBlobBytes = 264;
 struct Blob {
     std::array<char, kMaxBlobBytes> text;
     std::size_t length = 0;
@@ -148,6 +149,7 @@ struct RefillCall : ScriptCall {
 
 enum class MoneyOpKind : std::uint8_t { add, set, late };
 std::string_view money_op_kind_name(MoneyOpKind kind) noexcept;
+inline constexpr std::size_t kMaxNoteBytes = 200;
 struct MoneyOpArguments {
     AccountId account = 0;
     std::int64_t opn = 0;         ///< 1, 2, … per account
@@ -156,7 +158,7 @@ struct MoneyOpArguments {
     NanoCoins cost;               ///< late: for the counters
     KeyId key = 0;                ///< late
     std::string_view request;     ///< late: request id, else empty
-    std::string_view note;        ///< blob of a late; else an operator's reference of at most 200 bytes
+    std::string_view note;        ///< blob of a late; else an operator's reference of at most kMaxNoteBytes
 };
 struct MoneyOpCall : ScriptCall {
     explicit MoneyOpCall(const MoneyOpArguments& arguments) noexcept;
@@ -178,7 +180,8 @@ struct AccountConfig {
 };
 struct SetAccountCall : ScriptCall {
     explicit SetAccountCall(const AccountConfig& config) noexcept;
-    /// Consents travel with the configuration: model id → notice version; at most kMaxConsentsPerCall in one call.
+    /// Consents travel with the configuration: model id → notice version; at most kMaxConsentsPerCall in one call. They
+    /// only ever grow, so they are merged even if the configuration is STALE: further calls repeat the same version.
     static constexpr int kMaxConsentsPerCall = 4;
     void add_consent(ModelId model, std::int32_t notice_version) noexcept;
 };
@@ -198,8 +201,16 @@ struct KeyConfig {
     std::int64_t cap_window_ms = 0;  ///< 0 = for ever
     std::int64_t cap_window_end_ms = 0;
 };
+/// What a rebuild knows of a key besides its configuration.
+struct KeyCounters {
+    NanoCoins cap_used;      ///< cost of the key's rows in its window
+    NanoCoins cap_held;      ///< of the holds that were kept and count under the cap
+    std::int64_t holds = 0;  ///< kept holds of the key
+};
 struct SetKeyCall : ScriptCall {
     explicit SetKeyCall(const KeyConfig& config) noexcept;
+    /// During the rebuild `nonce`, and only then: NONCE otherwise. Sets the counters even if the configuration is STALE.
+    SetKeyCall(const KeyConfig& config, std::string_view nonce, const KeyCounters& counters) noexcept;
 };
 /// The lookup entry of a key hash lives in its own bucket: HSET {lookup bucket}:kh hash `account:key`; not a script.
 std::string lookup_entry(AccountId account, KeyId key);

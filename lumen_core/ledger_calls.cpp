@@ -1,0 +1,276 @@
+// Builds the calls of the ledger scripts. KEYS and ARGV stand in the order of each script's first lines.
+#include <openssl/sha.h>
+
+#include <charconv>
+#include <cstring>
+
+#include "lumen_core/embedded_scripts.h"
+#include "lumen_core/ledger_protocol.h"
+
+namespace lumen {
+namespace {
+
+constexpr std::array<std::string_view, kScripts> kNames{
+    "lookup",   "auth",        "admit",   "settle",        "renew",        "reap",       "refill",
+    "money_op", "set_account", "set_key", "begin_rebuild", "load_account", "mark_ready",
+};
+
+struct LoadedScript {
+    std::string_view text;
+    std::array<char, 2 * SHA_DIGEST_LENGTH> sha1{};
+};
+
+std::array<LoadedScript, kScripts> load_scripts() noexcept {
+    std::array<LoadedScript, kScripts> scripts{};
+    for (std::size_t i = 0; i < scripts.size(); ++i) {
+        for (std::size_t j = 0; j < kEmbeddedScriptCount; ++j) {
+            if (kEmbeddedScripts[j].name == kNames[i]) scripts[i].text = kEmbeddedScripts[j].text;
+        }
+        std::array<unsigned char, SHA_DIGEST_LENGTH> digest{};
+        SHA1(reinterpret_cast<const unsigned char*>(scripts[i].text.data()), scripts[i].text.size(), digest.data());
+        constexpr char kHex[] = "0123456789abcdef";
+        for (std::size_t k = 0; k < digest.size(); ++k) {
+            scripts[i].sha1[2 * k] = kHex[digest[k] >> 4U];
+            scripts[i].sha1[2 * k + 1] = kHex[digest[k] & 0x0FU];
+        }
+    }
+    return scripts;
+}
+
+const LoadedScript& loaded(Script script) noexcept {
+    static const std::array<LoadedScript, kScripts> scripts = load_scripts();
+    return scripts[static_cast<std::size_t>(script)];
+}
+
+/// EVALSHA sha1 numkeys: what stands before the first key.
+constexpr int kLeadingArgs = 3;
+
+void add_id_or_dash(ScriptCall& call, std::int64_t id) noexcept {
+    if (id == 0) {
+        call.add("-");
+    } else {
+        call.add_number(id);
+    }
+}
+
+void add_flag(ScriptCall& call, bool flag) noexcept {
+    call.add(flag ? "1" : "0");
+}
+
+void add_text_or_dash(ScriptCall& call, std::string_view text) noexcept {
+    call.add(text.empty() ? "-" : text);
+}
+
+/// The keys that every script about one request takes first.
+void add_wallet_keys(ScriptCall& call, AccountId account, KeyId key) {
+    call.add(bucket_key(account_bucket(account), "meta")).add(account_key(account)).add(api_key_key(account, key));
+}
+
+void add_bucket_keys(ScriptCall& call, AccountId account, std::initializer_list<const char*> names) {
+    for (const char* name : names) call.add(bucket_key(account_bucket(account), name));
+}
+
+/// `c:MODEL` of {b}:a:ACC.
+std::string consent_field(ModelId model) {
+    return "c:" + std::to_string(model);
+}
+
+}  // namespace
+
+std::string_view script_name(Script script) noexcept {
+    return kNames[static_cast<std::size_t>(script)];
+}
+std::string_view script_text(Script script) noexcept {
+    return loaded(script).text;
+}
+std::string_view script_sha1(Script script) noexcept {
+    const auto& sha1 = loaded(script).sha1;
+    return {sha1.data(), sha1.size()};
+}
+
+ScriptCall::ScriptCall(Script script, int keys) noexcept : script_(script) {
+    const std::string_view sha1 = script_sha1(script);
+    argv_[0] = "EVALSHA";
+    lengths_[0] = std::strlen("EVALSHA");
+    argv_[1] = sha1.data();
+    lengths_[1] = sha1.size();
+    argc_ = 2;
+    add_number(keys);
+}
+
+ScriptCall& ScriptCall::add(std::string_view argument) noexcept {
+    const auto at = static_cast<std::size_t>(argc_);
+    if (overflowed_ || at == kMaxArgs || argument.size() > kArenaBytes - used_) {
+        overflowed_ = true;
+        return *this;
+    }
+    char* copy = arena_.data() + used_;
+    if (!argument.empty()) std::memcpy(copy, argument.data(), argument.size());
+    argv_[at] = copy;
+    lengths_[at] = argument.size();
+    used_ += argument.size();
+    ++argc_;
+    return *this;
+}
+
+ScriptCall& ScriptCall::add_number(std::int64_t argument) noexcept {
+    std::array<char, 20> digits;  // of -2^63
+    const char* end = std::to_chars(digits.data(), digits.data() + digits.size(), argument).ptr;
+    return add({digits.data(), static_cast<std::size_t>(end - digits.data())});
+}
+
+void ScriptCall::use_eval() noexcept {
+    const std::string_view text = script_text(script_);
+    argv_[0] = "EVAL";
+    lengths_[0] = std::strlen("EVAL");
+    argv_[1] = text.data();
+    lengths_[1] = text.size();
+}
+
+LookupCall::LookupCall(const KeyHash& hash) noexcept : ScriptCall(Script::lookup, 2) {
+    add(bucket_key(lookup_bucket(hash), "meta")).add(bucket_key(lookup_bucket(hash), "kh"));
+    add(key_hash_bytes(hash));
+}
+
+AuthCall::AuthCall(const Identity& identity) noexcept : ScriptCall(Script::auth, 3) {
+    add_wallet_keys(*this, identity.account, identity.key);
+    add_number(identity.account).add_number(identity.key);
+    add_id_or_dash(*this, identity.account_policy);
+    add_id_or_dash(*this, identity.key_policy);
+}
+
+AdmitCall::AdmitCall(const AdmitArguments& arguments) noexcept : ScriptCall(Script::admit, 7) {
+    const Identity& identity = arguments.identity;
+    add_wallet_keys(*this, identity.account, identity.key);
+    add_bucket_keys(*this, identity.account, {"holds", "events", "done0", "done1"});
+    add(arguments.request.view()).add_number(identity.account).add_number(identity.key);
+    add_id_or_dash(*this, identity.account_policy);
+    add_id_or_dash(*this, identity.key_policy);
+    add(arguments.consent_model == 0 ? "-" : consent_field(arguments.consent_model));
+    add_number(arguments.consent_since).add_number(arguments.hold.nano()).add_number(arguments.ttl_ms);
+    add_number(static_cast<std::int64_t>(arguments.estimated_tokens)).add(arguments.blob);
+}
+
+SettleCall::SettleCall(const SettleArguments& arguments) noexcept : ScriptCall(Script::settle, 7) {
+    add_wallet_keys(*this, arguments.account, arguments.key);
+    add_bucket_keys(*this, arguments.account, {"holds", "events", "done0", "done1"});
+    add(arguments.request.view()).add_number(arguments.account).add_number(arguments.key);
+    add_number(arguments.cost.nano()).add_number(static_cast<std::int64_t>(arguments.tokens));
+    add_flag(*this, !arguments.is_void);
+    add(arguments.blob);
+}
+
+RenewCall::RenewCall(const RenewArguments& arguments) noexcept : ScriptCall(Script::renew, 4) {
+    add_wallet_keys(*this, arguments.account, arguments.key);
+    add_bucket_keys(*this, arguments.account, {"holds"});
+    add(arguments.request.view()).add_number(arguments.account).add_number(arguments.key);
+    add_number(arguments.amount.nano()).add_number(arguments.shadow.nano()).add_number(arguments.ttl_ms);
+}
+
+ReapCall::ReapCall(const RequestId& request, AccountId account, KeyId key) noexcept : ScriptCall(Script::reap, 5) {
+    add_wallet_keys(*this, account, key);
+    add_bucket_keys(*this, account, {"holds", "events"});
+    add(request.view()).add_number(account).add_number(key);
+}
+
+RefillCall::RefillCall(AccountId account, std::int64_t hour) noexcept : ScriptCall(Script::refill, 3) {
+    add_bucket_keys(*this, account, {"meta"});
+    add(account_key(account));
+    add_bucket_keys(*this, account, {"events"});
+    add_number(account);
+    if (hour < 0) {
+        add("");
+    } else {
+        add_number(hour);
+    }
+}
+
+std::string_view money_op_kind_name(MoneyOpKind kind) noexcept {
+    switch (kind) {
+        case MoneyOpKind::add:
+            return "add";
+        case MoneyOpKind::set:
+            return "set";
+        case MoneyOpKind::late:
+            return "late";
+    }
+    return "";
+}
+
+MoneyOpCall::MoneyOpCall(const MoneyOpArguments& arguments) noexcept : ScriptCall(Script::money_op, 4) {
+    add_bucket_keys(*this, arguments.account, {"meta"});
+    add(account_key(arguments.account));
+    add_bucket_keys(*this, arguments.account, {"events"});
+    add(api_key_key(arguments.account, arguments.key));
+    add_number(arguments.account).add_number(arguments.opn).add(money_op_kind_name(arguments.kind));
+    add_number(arguments.amount.nano()).add_number(arguments.cost.nano());
+    add_id_or_dash(*this, arguments.key);
+    add_text_or_dash(*this, arguments.request);
+    add_text_or_dash(*this, arguments.note);
+}
+
+SetAccountCall::SetAccountCall(const AccountConfig& config) noexcept : ScriptCall(Script::set_account, 3) {
+    add_bucket_keys(*this, config.account, {"meta"});
+    add(account_key(config.account));
+    add_bucket_keys(*this, config.account, {"events"});
+    add_number(config.account).add_number(config.version);
+    if (config.limit) {
+        add_number(config.limit->nano());
+    } else {
+        add("");
+    }
+    add_number(config.rate.nano());
+    add_flag(*this, config.unlimited);
+    add_flag(*this, config.strict);
+    add(config.active ? "1" : "2");
+    add_id_or_dash(*this, config.policy);
+    add_number(config.requests_per_minute).add_number(config.tokens_per_minute).add_number(config.concurrency);
+}
+
+void SetAccountCall::add_consent(ModelId model, std::int32_t notice_version) noexcept {
+    add(consent_field(model)).add_number(notice_version);
+}
+
+SetKeyCall::SetKeyCall(const KeyConfig& config) noexcept : ScriptCall(Script::set_key, 2) {
+    add_bucket_keys(*this, config.account, {"meta"});
+    add(api_key_key(config.account, config.key));
+    add_number(config.account).add_number(config.version).add_number(static_cast<int>(config.state));
+    add_number(config.expires_at_ms);
+    add_id_or_dash(*this, config.policy);
+    add_number(config.requests_per_minute).add_number(config.tokens_per_minute).add_number(config.concurrency);
+    if (config.cap) {
+        add_number(config.cap->nano());
+    } else {
+        add("");
+    }
+    add_number(config.cap_window_ms).add_number(config.cap_window_end_ms);
+}
+
+SetKeyCall::SetKeyCall(const KeyConfig& config, std::string_view nonce, const KeyCounters& counters) noexcept
+    : SetKeyCall(config) {
+    add(nonce).add_number(counters.cap_used.nano()).add_number(counters.cap_held.nano()).add_number(counters.holds);
+}
+
+std::string lookup_entry(AccountId account, KeyId key) {
+    return std::to_string(account) + ':' + std::to_string(key);
+}
+
+BeginRebuildCall::BeginRebuildCall(Bucket bucket, std::string_view nonce) noexcept
+    : ScriptCall(Script::begin_rebuild, 1) {
+    add(bucket_key(bucket, "meta")).add(nonce);
+}
+
+LoadAccountCall::LoadAccountCall(std::string_view nonce, const LoadAccountArguments& arguments) noexcept
+    : ScriptCall(Script::load_account, 2) {
+    add_bucket_keys(*this, arguments.account, {"meta"});
+    add(account_key(arguments.account));
+    add(nonce).add_number(arguments.balance.nano()).add_number(arguments.held.nano()).add_number(arguments.holds);
+    add_number(arguments.seq).add_number(arguments.opn).add_number(arguments.last_refill_hour);
+}
+
+MarkReadyCall::MarkReadyCall(Bucket bucket, std::string_view nonce, std::string_view replication_id) noexcept
+    : ScriptCall(Script::mark_ready, 1) {
+    add(bucket_key(bucket, "meta")).add(nonce).add(replication_id);
+}
+
+}  // namespace lumen

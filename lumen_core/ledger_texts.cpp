@@ -1,0 +1,339 @@
+// Reads the ledger's texts: replies, events, holds, and the usage record that travels inside them.
+#include <charconv>
+#include <limits>
+
+#include "lumen_core/ledger_protocol.h"
+
+namespace lumen {
+namespace {
+
+/// Takes a text apart, field by field; one wrong field, and `ok` is false for good.
+class Fields {
+ public:
+    Fields(std::string_view text, char separator) noexcept : rest_(text), separator_(separator) {}
+
+    bool ok() const noexcept { return ok_; }
+    bool at_end() const noexcept { return at_end_; }
+    bool complete() const noexcept { return ok_ && at_end_; }
+
+    std::string_view word() noexcept {
+        if (at_end_) {
+            ok_ = false;
+            return {};
+        }
+        const std::size_t length = rest_.find(separator_);
+        const std::string_view field = rest_.substr(0, length);
+        if (length == std::string_view::npos) {
+            at_end_ = true;
+        } else {
+            rest_.remove_prefix(length + 1);
+        }
+        ok_ = ok_ && !field.empty();
+        return field;
+    }
+
+    /// All that is left, separators included; may be empty.
+    std::string_view remainder() noexcept {
+        if (at_end_) ok_ = false;
+        at_end_ = true;
+        return rest_;
+    }
+
+    template <typename Integer = std::int64_t>
+    Integer number() noexcept {
+        return parsed<Integer>(word());
+    }
+
+    /// `-` is 0.
+    std::int64_t number_or_dash() noexcept { return optional_number().value_or(0); }
+    std::optional<std::int64_t> optional_number() noexcept {
+        const std::string_view field = word();
+        if (field == "-") return std::nullopt;
+        return parsed<std::int64_t>(field);
+    }
+
+    std::string_view word_or_dash() noexcept {
+        const std::string_view field = word();
+        return field == "-" ? std::string_view{} : field;
+    }
+
+    NanoCoins money() noexcept {
+        const std::optional<NanoCoins> amount = parse_nano(word());
+        ok_ = ok_ && amount.has_value();
+        return amount.value_or(NanoCoins{});
+    }
+
+    NanoCoins money_or_dash() noexcept {
+        if (!at_end_ && rest_.substr(0, rest_.find(separator_)) == "-") {
+            word();
+            return NanoCoins{};
+        }
+        return money();
+    }
+
+    bool flag(std::string_view yes, std::string_view no) noexcept {
+        const std::string_view field = word();
+        ok_ = ok_ && (field == yes || field == no);
+        return field == yes;
+    }
+
+ private:
+    template <typename Integer>
+    Integer parsed(std::string_view field) noexcept {
+        Integer value = 0;
+        const char* end = field.data() + field.size();
+        const auto [stop, error] = std::from_chars(field.data(), end, value);
+        ok_ = ok_ && error == std::errc{} && stop == end;
+        return value;
+    }
+
+    std::string_view rest_;
+    char separator_;
+    bool ok_ = true;
+    bool at_end_ = false;
+};
+
+struct ReplyWord {
+    std::string_view word;
+    Reply reply;
+};
+constexpr ReplyWord kReplyWords[] = {
+    {"OK", Reply::ok},
+    {"NOTREADY", Reply::not_ready},
+    {"NOKEY", Reply::no_key},
+    {"REVOKED", Reply::revoked},
+    {"NOACCT", Reply::no_account},
+    {"EXPIRED", Reply::expired},
+    {"DISABLED", Reply::disabled},
+    {"POLICY", Reply::policy},
+    {"CONSENT", Reply::consent},
+    {"GONE", Reply::gone},
+    {"RANGE", Reply::range},
+    {"NOBUDGET", Reply::no_budget},
+    {"COINS", Reply::coins},
+    {"NEVER", Reply::never},
+    {"HELD", Reply::held},
+    {"KEYCAP", Reply::key_cap},
+    {"CONC", Reply::concurrency},
+    {"RPM", Reply::rpm},
+    {"TPM", Reply::tpm},
+    {"DUP", Reply::dup},
+    {"NONE", Reply::none},
+    {"LATE", Reply::late},
+    {"REFUSED", Reply::refused},
+    {"NOTYET", Reply::not_yet},
+    {"SAME", Reply::same},
+    {"FULL", Reply::full},
+    {"GAP", Reply::gap},
+    {"STALE", Reply::stale},
+    {"NONCE", Reply::nonce},
+    {"MOVED", Reply::moved},
+};
+
+Reply reply_of_word(std::string_view word) noexcept {
+    for (const ReplyWord& entry : kReplyWords) {
+        if (entry.word == word) return entry.reply;
+    }
+    return Reply::malformed;
+}
+
+void read_ok_fields(Script script, Fields& fields, LedgerReply& reply) noexcept {
+    switch (script) {
+        case Script::lookup:
+            reply.account = fields.number();
+            reply.key = fields.number();
+            break;
+        case Script::admit:
+            reply.balance = fields.money();
+            reply.held = fields.money();
+            reply.remaining_requests = fields.optional_number();
+            reply.remaining_tokens = fields.optional_number();
+            reply.unlimited = fields.flag("1", "0");
+            reply.again = !fields.at_end() && fields.flag("again", "again");
+            break;
+        case Script::settle:
+            reply.balance = fields.money();
+            reply.held = fields.money();
+            reply.token = fields.word();
+            break;
+        case Script::reap:
+            reply.balance = fields.money();
+            reply.held = fields.money();
+            break;
+        case Script::renew:
+            reply.balance = fields.money();
+            reply.account_active = fields.flag("1", "2");
+            break;
+        default:
+            break;
+    }
+}
+
+void read_fields(Script script, Fields& fields, LedgerReply& reply) noexcept {
+    switch (reply.reply) {
+        case Reply::ok:
+            read_ok_fields(script, fields, reply);
+            break;
+        case Reply::policy:
+            reply.account_policy = fields.number_or_dash();
+            reply.key_policy = fields.number_or_dash();
+            break;
+        case Reply::coins:
+            reply.balance = fields.money();
+            reply.held = fields.money();
+            reply.limit = fields.money();
+            reply.rate = fields.money();
+            break;
+        case Reply::key_cap:
+            reply.cap = fields.money();
+            reply.cap_used = fields.money();
+            reply.cap_end_ms = fields.number();
+            break;
+        case Reply::rpm:
+        case Reply::tpm:
+            reply.wait_us = fields.number();
+            break;
+        case Reply::dup:
+        case Reply::none:
+        case Reply::late:
+            if (script == Script::settle) reply.token = fields.word();
+            break;
+        case Reply::gap:
+            reply.opn = fields.number();
+            break;
+        default:
+            break;
+    }
+}
+
+constexpr std::array<EventKind, 7> kEventKinds{EventKind::usage,  EventKind::refill,     EventKind::grant,
+                                               EventKind::adjust, EventKind::correction, EventKind::reap,
+                                               EventKind::late};
+
+std::optional<EventKind> event_kind_of_name(std::string_view name) noexcept {
+    for (const EventKind kind : kEventKinds) {
+        if (event_kind_name(kind) == name) return kind;
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+Blob encode_usage_record(const UsageRecord& record) noexcept {
+    Blob blob;
+    const auto put = [&blob](auto number) {
+        char* end = blob.text.data() + blob.text.size();
+        char* at = blob.text.data() + blob.length;
+        if (blob.length > 0) *at++ = ',';
+        blob.length = static_cast<std::size_t>(std::to_chars(at, end, number).ptr - blob.text.data());
+    };
+    put(record.model);
+    put(record.endpoint);
+    put(record.price);
+    put(record.usage.input_tokens);
+    put(record.usage.cached_tokens);
+    put(record.usage.cache_write_tokens);
+    put(record.usage.output_tokens);
+    put(record.usage.reasoning_tokens);
+    put(record.usage.audio_ms);
+    put(record.usage.images);
+    put(record.usage.characters);
+    put(record.duration_ms);
+    put(record.ttft_ms);
+    put(static_cast<unsigned>(record.source));
+    put(record.status);
+    return blob;
+}
+
+std::optional<UsageRecord> decode_usage_record(std::string_view blob) noexcept {
+    Fields fields(blob, ',');
+    UsageRecord record;
+    record.model = fields.number();
+    record.endpoint = fields.number();
+    record.price = fields.number();
+    record.usage.input_tokens = fields.number<std::uint64_t>();
+    record.usage.cached_tokens = fields.number<std::uint64_t>();
+    record.usage.cache_write_tokens = fields.number<std::uint64_t>();
+    record.usage.output_tokens = fields.number<std::uint64_t>();
+    record.usage.reasoning_tokens = fields.number<std::uint64_t>();
+    record.usage.audio_ms = fields.number<std::uint64_t>();
+    record.usage.images = fields.number<std::uint64_t>();
+    record.usage.characters = fields.number<std::uint64_t>();
+    record.duration_ms = fields.number<std::uint32_t>();
+    record.ttft_ms = fields.number<std::uint32_t>();
+    const auto source = fields.number<std::uint8_t>();
+    record.status = fields.number<std::uint16_t>();
+    if (!fields.complete() || source > static_cast<std::uint8_t>(UsageSource::estimated)) return std::nullopt;
+    record.source = static_cast<UsageSource>(source);
+    return record;
+}
+
+LedgerReply parse_reply(Script script, std::string_view text) noexcept {
+    Fields fields(text, ' ');
+    LedgerReply reply;
+    reply.reply = reply_of_word(fields.word());
+    read_fields(script, fields, reply);
+    return fields.complete() ? reply : LedgerReply{};
+}
+
+std::string_view event_kind_name(EventKind kind) noexcept {
+    switch (kind) {
+        case EventKind::usage:
+            return "usage";
+        case EventKind::refill:
+            return "refill";
+        case EventKind::grant:
+            return "grant";
+        case EventKind::adjust:
+            return "adjust";
+        case EventKind::correction:
+            return "correction";
+        case EventKind::reap:
+            return "reap";
+        case EventKind::late:
+            return "late";
+    }
+    return "";
+}
+
+std::optional<LedgerEvent> parse_event(std::string_view text) noexcept {
+    Fields fields(text, ' ');
+    LedgerEvent event;
+    const std::optional<EventKind> kind = event_kind_of_name(fields.word());
+    if (!kind) return std::nullopt;
+    event.kind = *kind;
+    event.account = fields.number();
+    event.key = fields.number_or_dash();
+    event.delta = fields.money();
+    event.cost = fields.money();
+    event.balance_after = fields.money_or_dash();
+    event.seq = fields.number_or_dash();
+    event.last_refill_hour = fields.number_or_dash();
+    event.at_ms = fields.number();
+    event.request = fields.word_or_dash();
+    event.opn = fields.number_or_dash();
+    event.blob = fields.remainder();
+    if (event.blob == "-") event.blob = {};
+    if (!fields.complete()) return std::nullopt;
+    return event;
+}
+
+std::optional<Hold> parse_hold(std::string_view text) noexcept {
+    Fields fields(text, ' ');
+    Hold hold;
+    hold.amount = fields.money();
+    hold.shadow = fields.money();
+    hold.deadline_ms = fields.number();
+    const std::string_view flags = fields.word();
+    hold.account = fields.number();
+    hold.key = fields.number();
+    hold.estimated_tokens = fields.number<std::uint64_t>();
+    hold.blob = fields.remainder();
+    if (!fields.complete() || flags.size() != 2) return std::nullopt;
+    hold.unlimited = flags[0] == 'u';
+    hold.counted = flags[1] == 'c';
+    if ((!hold.unlimited && flags[0] != 'l') || (!hold.counted && flags[1] != 'n')) return std::nullopt;
+    return hold;
+}
+
+}  // namespace lumen
