@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -82,14 +83,24 @@ class LedgerBook {
 
     AccountBalance balance(AccountId account);
 
-    /// What Redis still has to be told, told again; and all pending money operations of the book. Called by a job each
-    /// second. Throws what its parts throw; what is left stays for the next call.
+    /// What Redis still has to be told, told again. Called by a job each second. Throws what its parts throw; what is
+    /// left stays for the next call.
     void repeat_unfinished();
+    /// Pending operations of all accounts, also those recorded by a process that died since.
+    void send_all_pending_money();
     std::size_t unfinished() const;
 
  private:
     void note_unfinished_account(AccountId account);
     void note_unfinished_key(KeyId key);
+    /// What an operation that Redis has done did.
+    struct Effect {
+        NanoCoins delta;
+        NanoCoins after;
+    };
+    std::optional<Effect> find_effect(AccountId account, std::int64_t opn);
+    std::optional<Effect> effect_in_stream(AccountId account, std::int64_t opn);
+    std::optional<Effect> effect_in_book(AccountId account, std::int64_t opn);
 
     PgPool& postgres_;
     RedisPool& redis_;

@@ -1,0 +1,72 @@
+#include <string>
+
+#include "admind/pg_store_ledger.h"
+
+namespace lumen::admind {
+
+namespace {
+
+constexpr int kMaxPage = 200;
+
+constexpr const char* kEntryColumns =
+    "select (extract(epoch from e.at) * 1000000)::bigint, e.bucket, e.bseq, e.kind, e.account_id, "
+    "coalesce(e.key_id, 0), e.delta, e.cost, coalesce(e.balance_after, 0), coalesce(e.seq, 0), "
+    "coalesce(e.request_id::text, ''), coalesce(e.opn, 0), coalesce(e.model_id, 0), coalesce(e.endpoint_id, 0), "
+    "coalesce(e.price_id, 0), e.tokens_in, e.tokens_out, e.tokens_cached, e.tokens_reasoning, e.audio_ms, "
+    "coalesce(e.duration_ms, 0), coalesce(e.ttft_ms, 0), coalesce(e.usage_source, 0), coalesce(e.status, 0), "
+    "coalesce(o.actor, ''), coalesce(o.reason, '') "
+    "from ledger_events e left join money_ops o on o.account_id = e.account_id and o.opn = e.opn ";
+
+LedgerEntry entry_of(const pqxx::row& row) {
+    LedgerEntry entry;
+    entry.at_us = row[0].as<std::int64_t>();
+    entry.bucket = static_cast<Bucket>(row[1].as<int>());
+    entry.bseq = row[2].as<std::int64_t>();
+    entry.kind = static_cast<EventKind>(row[3].as<int>());
+    entry.account = row[4].as<AccountId>();
+    entry.key = row[5].as<KeyId>();
+    entry.delta = NanoCoins(row[6].as<std::int64_t>());
+    entry.cost = NanoCoins(row[7].as<std::int64_t>());
+    entry.balance_after = NanoCoins(row[8].as<std::int64_t>());
+    entry.seq = row[9].as<std::int64_t>();
+    entry.request_id = row[10].as<std::string>();
+    entry.opn = row[11].as<std::int64_t>();
+    entry.model = row[12].as<ModelId>();
+    entry.endpoint = row[13].as<EndpointId>();
+    entry.price = row[14].as<PriceId>();
+    entry.usage.input_tokens = row[15].as<std::uint64_t>();
+    entry.usage.output_tokens = row[16].as<std::uint64_t>();
+    entry.usage.cached_tokens = row[17].as<std::uint64_t>();
+    entry.usage.reasoning_tokens = row[18].as<std::uint64_t>();
+    entry.usage.audio_ms = row[19].as<std::uint64_t>();
+    entry.duration_ms = row[20].as<std::int64_t>();
+    entry.ttft_ms = row[21].as<std::int64_t>();
+    entry.source = static_cast<UsageSource>(row[22].as<int>());
+    entry.status = row[23].as<int>();
+    entry.actor = row[24].as<std::string>();
+    entry.reason = row[25].as<std::string>();
+    return entry;
+}
+
+}  // namespace
+
+std::vector<LedgerEntry> read_ledger(pqxx::transaction_base& transaction, const LedgerQuery& query) {
+    // Only the conditions asked for are written down, so that each page is one index scan; the values are quoted.
+    std::string sql = std::string(kEntryColumns) + "where true";
+    if (query.account > 0) sql += " and e.account_id = " + transaction.quote(query.account);
+    if (!query.request_id.empty()) sql += " and e.request_id = " + transaction.quote(query.request_id);
+    if (query.kind) sql += " and e.kind = " + transaction.quote(static_cast<int>(*query.kind));
+    if (!query.include_late) sql += " and e.kind <> 7";
+    if (query.before) {
+        sql += " and (e.at, e.bucket, e.bseq) < (timestamptz 'epoch' + " + transaction.quote(query.before->at_us) +
+               " * interval '1 microsecond', " + transaction.quote(static_cast<int>(query.before->bucket)) + ", " +
+               transaction.quote(query.before->bseq) + ")";
+    }
+    const int limit = query.limit < 1 ? 1 : query.limit > kMaxPage ? kMaxPage : query.limit;
+    sql += " order by e.at desc, e.bucket desc, e.bseq desc limit " + std::to_string(limit);
+    std::vector<LedgerEntry> entries;
+    for (const auto& row : transaction.exec(sql)) entries.push_back(entry_of(row));
+    return entries;
+}
+
+}  // namespace lumen::admind
