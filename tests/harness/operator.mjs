@@ -1,0 +1,64 @@
+// What an operator's script does over REST: users, limits, keys (spec/rest.md §2).
+import { randomUUID } from 'node:crypto';
+
+export class RestError extends Error {
+  constructor(method, path, status, body) {
+    super(`${method} ${path}: ${status} ${JSON.stringify(body)}`);
+    Object.assign(this, { status, body });
+  }
+}
+
+export class Operator {
+  constructor(url, token) {
+    Object.assign(this, { url, token });
+  }
+
+  /// The answer whatever its status: {status, headers, body}.
+  async call(method, path, body, headers = {}) {
+    const response = await fetch(`${this.url}/api/v1${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        // Every call is one intent: a repeat by the network's fault is none of its own.
+        ...(method === 'POST' ? { 'idempotency-key': randomUUID() } : {}),
+        ...headers,
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const text = await response.text();
+    const json = /json/.test(response.headers.get('content-type') ?? '') && text !== '';
+    return { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text };
+  }
+
+  /// The body of a 2xx answer; anything else is an error that quotes it.
+  async rest(method, path, body, headers) {
+    const answer = await this.call(method, path, body, headers);
+    if (answer.status < 200 || answer.status > 299) throw new RestError(method, path, answer.status, answer.body);
+    return answer.body;
+  }
+
+  /// Changes a resource as it stands now.
+  async change(method, path, resource, body) {
+    const current = await this.call('GET', resource);
+    const etag = current.headers.get('etag');
+    return this.rest(method, path, body, etag ? { 'if-match': etag } : {});
+  }
+
+  /// A user with a budget and a key: {user, account, key, keyId}.
+  async createUser({ email, name, limits, keyName }) {
+    const user = await this.rest('POST', '/admin/users', { email, name });
+    const { account } = user;
+    if (limits) await this.change('PUT', `/admin/accounts/${account}/limits`, `/admin/accounts/${account}`, limits);
+    const key = await this.createKey(account, { name: keyName });
+    return { user: user.id, account, key: key.key, keyId: key.id };
+  }
+
+  createKey(account, { name = 'default', ...rest } = {}) {
+    return this.rest('POST', `/admin/accounts/${account}/keys`, { name, ...rest });
+  }
+
+  deleteKey(account, keyId) {
+    return this.change('DELETE', `/admin/accounts/${account}/keys/${keyId}`, `/admin/accounts/${account}`);
+  }
+}

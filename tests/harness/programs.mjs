@@ -1,0 +1,30 @@
+// What a build made, where it is, and copies of it that the server user can reach.
+import { chmodSync, copyFileSync, existsSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { makeServerDir } from './machine.mjs';
+
+const BUILT = {
+  'lumen-admind': 'admind/lumen-admind',
+  'lumen-model-server': 'tests/harness/model_server/lumen-model-server',
+  'ngx_http_lumen_module.so': 'ngx_lumen_module/ngx_http_lumen_module.so',
+};
+
+/// name → path in a build directory.
+export function builtPrograms(buildDir) {
+  return Object.fromEntries(Object.entries(BUILT).map(([name, place]) => [name, path.join(buildDir, place)]));
+}
+
+/// Copies them, so that the server user reaches them wherever the checkout is, and a build does not pull them from under
+/// a running server. name → path of the copy.
+export function installPrograms(appDir, buildDir) {
+  makeServerDir(appDir);
+  const copies = {};
+  for (const [name, built] of Object.entries(builtPrograms(buildDir))) {
+    if (!existsSync(built)) throw new Error(`${built} is not built`);
+    copies[name] = path.join(appDir, name);
+    rmSync(copies[name], { force: true });  // the file of a running program cannot be written into, but replaced
+    copyFileSync(built, copies[name]);
+    chmodSync(copies[name], 0o755);
+  }
+  return copies;
+}
