@@ -65,51 +65,51 @@ void JsonMembers::skip_space() noexcept {
 
 bool JsonMembers::skip_string() noexcept {
     if (at_ == text_.size() || text_[at_] != '"') return false;
-    for (std::size_t i = at_ + 1; i < text_.size(); ++i) {
-        if (text_[i] == '"') {
-            at_ = i + 1;
+    const std::size_t first = at_ + 1;
+    for (std::size_t quote = text_.find('"', first); quote != text_.npos; quote = text_.find('"', quote + 1)) {
+        std::size_t backslashes = 0;
+        while (quote - backslashes > first && text_[quote - backslashes - 1] == '\\') ++backslashes;
+        if (backslashes % 2 == 0) {
+            at_ = quote + 1;
             return true;
         }
-        if (text_[i] == '\\') ++i;
     }
     return false;
 }
 
 bool JsonMembers::skip_value() noexcept {
     if (at_ == text_.size()) return false;
-    if (text_[at_] == '"') return skip_string();
+    switch (text_[at_]) {
+        case '"':
+            return skip_string();
+        case '{':
+        case '[':
+            return skip_nested();
+        default:
+            return skip_word();
+    }
+}
 
+/// A number, true, false or null, or what stands there instead.
+bool JsonMembers::skip_word() noexcept {
+    const std::size_t end = text_.find_first_of(",}] \n\r\t\"{[:", at_);
+    if (end == text_.npos || end == at_) return false;
+    at_ = end;
+    return true;
+}
+
+/// An object or array: up to where as many have closed as have opened.
+bool JsonMembers::skip_nested() noexcept {
     std::size_t depth = 0;
-    const std::size_t begin = at_;
     while (at_ < text_.size()) {
-        switch (text_[at_]) {
-            case '"':
-                if (depth == 0 || !skip_string()) return false;
-                continue;
-            case '{':
-            case '[':
-                if (depth == 0 && at_ != begin) return false;
-                ++depth;
-                break;
-            case '}':
-            case ']':
-                if (depth == 0) return at_ != begin;  // a number or word that ends with its object
-                if (--depth == 0) {
-                    ++at_;
-                    return true;
-                }
-                break;
-            case ',':
-            case ' ':
-            case '\n':
-            case '\r':
-            case '\t':
-                if (depth == 0) return at_ != begin;
-                break;
-            default:
-                break;
+        const char c = text_[at_];
+        if (c == '"') {
+            if (!skip_string()) return false;
+            continue;
         }
         ++at_;
+        if (c == '{' || c == '[') ++depth;
+        if ((c == '}' || c == ']') && --depth == 0) return true;
     }
     return false;
 }

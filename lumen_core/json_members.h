@@ -32,6 +32,8 @@ class JsonMembers {
     void skip_space() noexcept;
     bool skip_string() noexcept;
     bool skip_value() noexcept;
+    bool skip_word() noexcept;
+    bool skip_nested() noexcept;
 
     std::string_view text_;
     std::size_t at_ = 0;

@@ -9,6 +9,7 @@
 
 #include "lumen_core/money.h"
 #include "lumen_core/request_facts.h"
+#include "lumen_core/sse_event.h"
 #include "lumen_core/usage.h"
 
 namespace lumen {
@@ -16,8 +17,8 @@ namespace lumen {
 /// What one feed() lets through. The views point into the fed bytes or into the meter and die with the next call.
 struct StreamOutput {
     std::vector<std::string_view> pieces;  ///< in order; concatenated they are what the client gets
-    /// Index in `pieces` of the first piece of the closing event (`data: [DONE]`), where a comment may be put before it;
-    /// npos while it has not come.
+    /// Index in `pieces` of the first piece of the closing event, where a comment line may be put before it; npos while
+    /// it has not come. Reported once a stream.
     static constexpr std::size_t npos = static_cast<std::size_t>(-1);
     std::size_t closing = npos;
     void clear() {
@@ -26,18 +27,24 @@ struct StreamOutput {
     }
 };
 
-/// Holds back at most one unfinished event, and only as much of it as must be seen whole to decide about it.
-/// An event longer than kMaxEventBytes is passed through unread (its text still counts by bytes).
+/// Takes a stream in pieces of any size and gives it out again, the same bytes but for what `hide_usage` removes. What
+/// it gives out and what it tells do not depend on where the pieces were cut.
+///
+/// Bytes are held back only where more must be seen to decide: with `hide_usage` until an event is whole, else while a
+/// line may become the one that closes the stream (`data: [DONE]`; for responses the `event:` line of a final event,
+/// and then until that event is whole). An event longer than kMaxEventBytes is passed through unread, and all of it
+/// counts as text.
 class StreamMeter {
-   public:
+ public:
     static constexpr std::size_t kMaxEventBytes = 1024 * 1024;
 
     /// `hide_usage`: usage was asked for by us; drop the usage-only chunk and cut `usage` members out of the others.
+    /// Has no effect on responses, whose streams carry usage unasked.
     StreamMeter(Operation operation, bool hide_usage);
 
     /// Takes the next bytes of the answer, cut anywhere. `out` is cleared first.
     void feed(std::string_view bytes, StreamOutput& out);
-    /// The upstream closed properly: lets out what is held back.
+    /// The upstream closed properly: reads and lets out what is held back.
     void finish(StreamOutput& out);
 
     bool done_seen() const noexcept { return done_seen_; }    ///< `[DONE]`, or the dialect's closing event
@@ -45,22 +52,48 @@ class StreamMeter {
     bool any_output() const noexcept { return output_text_bytes_ > 0; }
     /// Bytes of text, reasoning and tool arguments in the deltas, unescaped as far as is cheap (±2 %).
     std::uint64_t output_text_bytes() const noexcept { return output_text_bytes_; }
-    /// `final` if the usage came in a usage-only or closing chunk, `continuous` if only within chunks, else `none`.
+    /// `final` if a usage came without a choice, in a chunk that finishes one, or in a closing event; `continuous` if
+    /// only within other chunks; else `none`.
     UsageSource usage_source() const noexcept { return source_; }
     const Usage& usage() const noexcept { return usage_; }
 
-   private:
-    void take_event(std::string_view event, StreamOutput& out);
+ private:
+    void begin_output(StreamOutput& out) noexcept;
+    std::size_t find_event_end(std::string_view bytes) noexcept;
+    void end_event(std::string_view last_part, StreamOutput& out);
+    void keep_unfinished(std::string_view bytes, StreamOutput& out);
+    void give_up_on_event(std::string_view bytes, StreamOutput& out);
+    void take_event(std::string_view event, std::size_t already_out, StreamOutput& out);
+    void let_out(std::string_view bytes, StreamOutput& out);
+    std::size_t releasable() noexcept;
+    void forget_event() noexcept;
 
     Operation operation_;
     bool hide_usage_;
+    SseEventReader reader_;
+
     bool done_seen_ = false;
     bool error_seen_ = false;
     UsageSource source_ = UsageSource::none;
     Usage usage_;
     std::uint64_t output_text_bytes_ = 0;
-    std::string tail_;                  ///< the unfinished event
-    std::vector<std::string> rewritten_;  ///< events cut by us, alive until the next call
+    bool closing_reported_ = false;
+
+    // The unfinished event. Offsets are bytes from its start.
+    std::string tail_;             ///< its bytes so far, unless it is oversized
+    std::size_t already_out_ = 0;  ///< of tail_: let out before the event was whole
+    std::size_t event_bytes_ = 0;
+    std::size_t line_begin_ = 0;     ///< of the line that has not ended
+    std::size_t unjudged_line_ = 0;  ///< first line not known to be an ordinary one
+    bool line_ended_by_cr_ = false;  ///< an LF that follows belongs to that CR
+    bool oversized_ = false;
+
+    bool event_ended_by_cr_ = false;  ///< an LF that follows goes where the event before went
+    bool event_dropped_ = false;
+
+    std::string_view input_;  ///< of the running call
+    bool last_piece_is_input_ = false;
+    std::string whole_event_;  ///< the event that began in an earlier call; `pieces` may point into it
 };
 
 }  // namespace lumen

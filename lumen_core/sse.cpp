@@ -1,0 +1,223 @@
+#include "lumen_core/sse.h"
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+
+namespace lumen {
+namespace {
+
+constexpr std::string_view kClosingLines[] = {
+    "data: [DONE]",
+    "data:[DONE]",
+    // From here on in the responses dialect only.
+    "event: response.completed",
+    "event:response.completed",
+    "event: response.incomplete",
+    "event:response.incomplete",
+    "event: response.failed",
+    "event:response.failed",
+};
+constexpr std::size_t kClosingLinesOfChunks = 2;
+
+template <typename Matches>
+bool any_closing_line(Operation operation, Matches matches) noexcept {
+    const auto* const end =
+        operation == Operation::responses ? std::end(kClosingLines) : kClosingLines + kClosingLinesOfChunks;
+    return std::any_of(std::begin(kClosingLines), end, matches);
+}
+
+bool is_closing_line(Operation operation, std::string_view line) noexcept {
+    return any_closing_line(operation, [line](std::string_view closing) { return line == closing; });
+}
+
+/// Of a line whose end has not come.
+bool may_become_closing_line(Operation operation, std::string_view line) noexcept {
+    return any_closing_line(operation,
+                            [line](std::string_view closing) { return closing.substr(0, line.size()) == line; });
+}
+
+}  // namespace
+
+StreamMeter::StreamMeter(Operation operation, bool hide_usage)
+    : operation_(operation), hide_usage_(hide_usage && operation != Operation::responses), reader_(operation) {}
+
+void StreamMeter::feed(std::string_view bytes, StreamOutput& out) {
+    begin_output(out);
+    input_ = bytes;
+    while (!bytes.empty()) {
+        if (event_ended_by_cr_) {
+            event_ended_by_cr_ = false;
+            if (bytes.front() == '\n') {
+                if (!event_dropped_) let_out(bytes.substr(0, 1), out);
+                bytes.remove_prefix(1);
+                continue;
+            }
+        }
+        const std::size_t end = find_event_end(bytes);
+        if (end == std::string_view::npos) return keep_unfinished(bytes, out);
+        event_ended_by_cr_ = bytes[end - 1] == '\r';
+        end_event(bytes.substr(0, end), out);
+        bytes.remove_prefix(end);
+    }
+}
+
+void StreamMeter::finish(StreamOutput& out) {
+    begin_output(out);
+    // The standard drops an event without its blank line; clients do not, so neither may we.
+    if (!tail_.empty()) end_event({}, out);
+}
+
+void StreamMeter::begin_output(StreamOutput& out) noexcept {
+    out.clear();
+    whole_event_.clear();
+    last_piece_is_input_ = false;
+    input_ = {};
+}
+
+/// Where the event ends in `bytes`, its blank line included, but not the LF after a CR; npos: not in here.
+std::size_t StreamMeter::find_event_end(std::string_view bytes) noexcept {
+    std::size_t at = 0;
+    if (line_ended_by_cr_ && bytes.front() == '\n') {
+        at = 1;
+        line_begin_ = event_bytes_ + 1;
+    }
+    line_ended_by_cr_ = false;
+
+    const std::size_t event_bytes_before = event_bytes_;
+    while (at < bytes.size()) {
+        const SseLine line = first_sse_line(bytes.substr(at));
+        const std::size_t line_end = at + line.text.size();
+        if (line_end == bytes.size()) break;  // has no end yet
+        if (line_begin_ == event_bytes_before + line_end) return line_end + 1;
+        at += line.next;
+        line_begin_ = event_bytes_before + at;
+        line_ended_by_cr_ = bytes[at - 1] == '\r';
+    }
+    event_bytes_ += bytes.size();
+    return std::string_view::npos;
+}
+
+void StreamMeter::end_event(std::string_view last_part, StreamOutput& out) {
+    if (oversized_) {
+        output_text_bytes_ += last_part.size();
+        let_out(last_part, out);
+    } else if (tail_.size() + last_part.size() > kMaxEventBytes) {
+        give_up_on_event(last_part, out);
+    } else if (tail_.empty()) {
+        take_event(last_part, 0, out);
+    } else {
+        whole_event_.swap(tail_);
+        whole_event_.append(last_part);
+        take_event(whole_event_, already_out_, out);
+    }
+    forget_event();
+}
+
+void StreamMeter::keep_unfinished(std::string_view bytes, StreamOutput& out) {
+    if (oversized_) {
+        output_text_bytes_ += bytes.size();
+        return let_out(bytes, out);
+    }
+    if (tail_.size() + bytes.size() > kMaxEventBytes) return give_up_on_event(bytes, out);
+
+    const std::size_t tail_bytes_before = tail_.size();
+    tail_.append(bytes);
+    if (hide_usage_) return;
+    const std::size_t release = releasable();
+    if (release <= already_out_) return;
+    // What was held back before this call must be copied: tail_ may move before the caller has sent it.
+    if (already_out_ < tail_bytes_before) {
+        const std::size_t held = std::min(release, tail_bytes_before) - already_out_;
+        whole_event_.assign(tail_, already_out_, held);
+        let_out(whole_event_, out);
+    }
+    if (release > tail_bytes_before) let_out(bytes.substr(0, release - tail_bytes_before), out);
+    already_out_ = release;
+}
+
+void StreamMeter::give_up_on_event(std::string_view bytes, StreamOutput& out) {
+    output_text_bytes_ += tail_.size() + bytes.size();
+    if (!tail_.empty()) {  // else whole_event_ may hold an event that this call has let out
+        whole_event_.swap(tail_);
+        tail_.clear();
+        let_out(std::string_view(whole_event_).substr(already_out_), out);
+    }
+    let_out(bytes, out);
+    already_out_ = 0;
+    event_dropped_ = false;
+    oversized_ = true;
+}
+
+void StreamMeter::take_event(std::string_view event, std::size_t already_out, StreamOutput& out) {
+    const SseEventFacts& facts = reader_.read(event);
+    done_seen_ = done_seen_ || facts.done;
+    error_seen_ = error_seen_ || facts.error;
+    output_text_bytes_ += facts.output_text_bytes;
+    if (facts.usage) {
+        usage_ = *facts.usage;  // counts are totals so far: the last one replaces the others
+        if (source_ != UsageSource::final) {
+            source_ = facts.usage_is_final ? UsageSource::final : UsageSource::continuous;
+        }
+    }
+
+    event_dropped_ = hide_usage_ && facts.usage_only;
+    if (event_dropped_) return;
+    std::size_t at = already_out;
+    if (facts.done && !closing_reported_) {
+        std::size_t line_begin = 0;
+        while (line_begin < event.size()) {
+            const SseLine line = first_sse_line(event.substr(line_begin));
+            if (is_closing_line(operation_, line.text)) break;
+            line_begin += line.next;
+        }
+        if (line_begin < event.size() && line_begin >= at) {
+            let_out(event.substr(at, line_begin - at), out);
+            at = line_begin;
+            out.closing = out.pieces.size();
+            closing_reported_ = true;
+        }
+    }
+    if (hide_usage_) {
+        for (const EventPart& part : facts.usage_members) {
+            let_out(event.substr(at, part.begin - at), out);
+            at = part.end;
+        }
+    }
+    let_out(event.substr(at), out);
+}
+
+void StreamMeter::let_out(std::string_view bytes, StreamOutput& out) {
+    if (bytes.empty()) return;
+    const std::less<const char*> before;  // unlike `<`, defined for pointers into different strings
+    const bool is_input = !before(bytes.data(), input_.data()) && before(bytes.data(), input_.data() + input_.size());
+    if (is_input && last_piece_is_input_ && out.closing != out.pieces.size()) {
+        std::string_view& last = out.pieces.back();
+        if (last.data() + last.size() == bytes.data()) {
+            last = {last.data(), last.size() + bytes.size()};
+            return;
+        }
+    }
+    out.pieces.push_back(bytes);
+    last_piece_is_input_ = is_input;
+}
+
+/// How much of tail_ cannot be part of the closing event from its closing line on.
+std::size_t StreamMeter::releasable() noexcept {
+    const std::string_view tail = tail_;
+    while (unjudged_line_ < line_begin_) {
+        const SseLine line = first_sse_line(tail.substr(unjudged_line_));
+        if (is_closing_line(operation_, line.text)) return unjudged_line_;
+        unjudged_line_ += line.next;
+    }
+    return may_become_closing_line(operation_, tail.substr(line_begin_)) ? line_begin_ : tail.size();
+}
+
+void StreamMeter::forget_event() noexcept {
+    tail_.clear();
+    already_out_ = event_bytes_ = line_begin_ = unjudged_line_ = 0;
+    line_ended_by_cr_ = false;
+    oversized_ = false;
+}
+
+}  // namespace lumen

@@ -1,0 +1,307 @@
+#include "lumen_core/sse_event.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "lumen_core/json_members.h"
+#include "lumen_core/usage.h"
+
+namespace lumen {
+namespace {
+
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+bool starts_with(std::string_view text, std::string_view prefix) noexcept {
+    return text.substr(0, prefix.size()) == prefix;
+}
+
+/// The value of a line `field: value`, or nullopt if it is another field's.
+std::optional<std::string_view> field_value(std::string_view line, std::string_view field) noexcept {
+    if (!starts_with(line, field)) return std::nullopt;
+    line.remove_prefix(field.size());
+    if (line.empty()) return line;  // a field without a colon has an empty value
+    if (line.front() != ':') return std::nullopt;
+    line.remove_prefix(1);
+    if (!line.empty() && line.front() == ' ') line.remove_prefix(1);
+    return line;
+}
+
+/// Members that matter, wherever in an event they are: by name alone, since an unescaped quote before a colon can only
+/// be the end of a name.
+enum class Name : std::uint8_t { other, text, reasoning, reasoning_content, finish_reason, facts, type };
+
+/// The name that ends at `quote` (its closing quote), if it is one of those this dialect's events are scanned for.
+Name name_before(const char* begin, const char* quote, bool responses) noexcept {
+    const std::string_view before(begin, static_cast<std::size_t>(quote - begin));
+    const auto is = [before](std::string_view name) noexcept {
+        return before.size() > name.size() && before.substr(before.size() - name.size()) == name &&
+               before[before.size() - name.size() - 1] == '"';
+    };
+    if (before.empty()) return Name::other;
+    switch (before.back()) {  // most names are none of ours, and this tells at once
+        case 'a':
+            return responses && is("delta") ? Name::text : Name::other;
+        case 'e':
+            if (is("usage") || (responses && is("response"))) return Name::facts;
+            return responses && is("type") ? Name::type : Name::other;
+        case 'g':
+            return !responses && is("reasoning") ? Name::reasoning : Name::other;
+        case 'l':
+            return !responses && is("refusal") ? Name::text : Name::other;
+        case 'n':
+            return is("finish_reason") ? Name::finish_reason : Name::other;
+        case 'r':
+            return is("error") ? Name::facts : Name::other;
+        case 's':
+            return !responses && is("arguments") ? Name::text : Name::other;
+        case 't':
+            if (responses) return Name::other;
+            if (is("content") || is("text")) return Name::text;
+            return is("reasoning_content") ? Name::reasoning_content : Name::other;
+        default:
+            return Name::other;
+    }
+}
+
+const char* skip_space(const char* at, const char* end) noexcept {
+    while (at != end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) ++at;
+    return at;
+}
+
+/// UTF-8 bytes of the character escaped at `at` ("\uXXXX" with its backslash); each half of a pair counts two.
+std::uint64_t unicode_escape_bytes(const char* at, const char* end) noexcept {
+    if (end - at < 6) return 1;
+    const auto digit = [at](int i) noexcept { return static_cast<char>(at[i] | 0x20); };  // hex, lower case
+    if (digit(2) == '0' && digit(3) == '0') return digit(4) < '8' ? 1 : 2;
+    if (digit(2) == '0' && digit(3) < '8') return 2;
+    if (digit(2) == 'd' && digit(3) >= '8') return 2;
+    return 3;
+}
+
+struct CountedString {
+    std::uint64_t bytes = 0;  ///< unescaped
+    const char* after = nullptr;
+};
+
+/// `at` is behind the opening quote.
+CountedString count_string(const char* at, const char* end) noexcept {
+    CountedString counted;
+    while (at < end && *at != '"') {
+        if (*at != '\\') {
+            ++counted.bytes;
+            ++at;
+        } else if (at + 1 < end && at[1] == 'u') {
+            counted.bytes += unicode_escape_bytes(at, end);
+            at += 6;
+        } else {
+            ++counted.bytes;
+            at += 2;
+        }
+    }
+    counted.after = at < end ? at + 1 : end;
+    return counted;
+}
+
+bool is_object(std::string_view value) noexcept {
+    return !value.empty() && value.front() == '{';
+}
+
+bool is_empty_array(std::string_view value) noexcept {
+    return value.size() >= 2 && value.front() == '[' && value.back() == ']' &&
+           trim_json_space(value.substr(1, value.size() - 2)).empty();
+}
+
+bool ends_response(std::string_view type) noexcept {
+    return type == "response.completed" || type == "response.incomplete" || type == "response.failed";
+}
+
+/// The text of a JSON string that has no escapes; anything else is not one of the names we know.
+std::string_view plain_string(std::string_view value) noexcept {
+    return value.size() >= 2 && value.front() == '"' ? value.substr(1, value.size() - 2) : std::string_view();
+}
+
+}  // namespace
+
+SseLine first_sse_line(std::string_view text) noexcept {
+    constexpr std::size_t kBlockBytes = 512;  // so that a search for the rarer end never runs far past the other
+    for (std::size_t at = 0; at < text.size(); at += kBlockBytes) {
+        std::string_view block = text.substr(at, kBlockBytes);
+        block = block.substr(0, block.find('\n'));
+        const std::size_t end = at + std::min(block.find('\r'), block.size());
+        if (end == text.size() || end == at + kBlockBytes) continue;
+        const bool crlf = text[end] == '\r' && end + 1 < text.size() && text[end + 1] == '\n';
+        return {text.substr(0, end), end + (crlf ? 2 : 1)};
+    }
+    return {text, text.size()};
+}
+
+const SseEventFacts& SseEventReader::read(std::string_view event) {
+    facts_.done = facts_.error = facts_.usage_only = facts_.usage_is_final = false;
+    facts_.usage.reset();
+    facts_.output_text_bytes = 0;
+    facts_.usage_members.clear();
+    finishes_choice_ = false;
+
+    const std::string_view data = collect_data(event);
+    if (trim_json_space(data) == "[DONE]") {
+        facts_.done = true;
+        return facts_;
+    }
+    if (!scan_members(data)) return facts_;
+    if (operation_ == Operation::responses) {
+        read_response_event(data);
+    } else {
+        read_chunk(data);
+    }
+    return facts_;
+}
+
+/// The data of the event: a view of its only line, or its lines joined as the standard says.
+std::string_view SseEventReader::collect_data(std::string_view event) {
+    event_name_ = {};
+    data_lines_.clear();
+    joined_data_.clear();
+    std::string_view data;
+    std::size_t at = starts_with(event, kByteOrderMark) ? kByteOrderMark.size() : 0;
+    while (at < event.size()) {
+        const SseLine line = first_sse_line(event.substr(at));
+        if (const auto value = field_value(line.text, "data")) {
+            const auto in_event = static_cast<std::size_t>(value->data() - event.data());
+            if (data_lines_.empty()) {
+                data = *value;
+                data_lines_.push_back({0, in_event});
+            } else {
+                if (data_lines_.size() == 1) joined_data_ = data;
+                joined_data_ += '\n';
+                data_lines_.push_back({joined_data_.size(), in_event});
+                joined_data_ += *value;
+            }
+        } else if (const auto name = field_value(line.text, "event")) {
+            event_name_ = *name;
+        }
+        at += line.next;
+    }
+    return data_lines_.size() > 1 ? std::string_view(joined_data_) : data;
+}
+
+/// One pass over the names of all members: counts the text, and says whether there is something to be read exactly.
+/// Most events have no usage and no error, and are looked at only here.
+bool SseEventReader::scan_members(std::string_view data) {
+    const bool responses = operation_ == Operation::responses;
+    bool has_facts = responses && event_name_ == "error";
+    std::uint64_t reasoning_bytes = 0;
+    std::uint64_t reasoning_content_bytes = 0;
+
+    const char* const begin = data.data();
+    const char* const end = begin + data.size();
+    const char* at = begin;
+    while (at < end) {
+        const char* const colon = static_cast<const char*>(std::memchr(at, ':', static_cast<std::size_t>(end - at)));
+        if (colon == nullptr) break;
+        at = colon + 1;
+        const char* quote = colon;
+        while (quote != begin && (quote[-1] == ' ' || quote[-1] == '\t')) --quote;
+        if (quote == begin || *--quote != '"') continue;
+        const Name name = name_before(begin, quote, responses);
+        if (name == Name::other) continue;
+        if (name == Name::facts) {
+            has_facts = true;
+            continue;
+        }
+        const char* const value = skip_space(at, end);
+        if (value == end || *value != '"') continue;
+        const CountedString string = count_string(value + 1, end);
+        at = string.after;
+        if (name == Name::text) facts_.output_text_bytes += string.bytes;
+        if (name == Name::reasoning) reasoning_bytes += string.bytes;
+        if (name == Name::reasoning_content) reasoning_content_bytes += string.bytes;
+        if (name == Name::finish_reason) finishes_choice_ = true;
+        if (name == Name::type && starts_with({value + 1, static_cast<std::size_t>(end - value - 1)}, "error\"")) {
+            has_facts = true;
+        }
+    }
+    // Servers that are changing the name send the same text under both.
+    facts_.output_text_bytes += std::max(reasoning_bytes, reasoning_content_bytes);
+    return has_facts;
+}
+
+/// A chunk of chat/completions or completions.
+void SseEventReader::read_chunk(std::string_view data) {
+    bool error = false;
+    bool has_choice = false;
+    bool has_usage_object = false;
+    bool kept_before = false;      // a member that is not cut precedes
+    std::size_t previous_end = 0;  // of the member before
+    std::optional<std::size_t> open_cut;
+
+    JsonMembers members(data);
+    JsonMember member;
+    while (members.next(member)) {
+        if (open_cut) mark_usage_member(*open_cut, member.begin);
+        open_cut.reset();
+        if (member.key == "usage") {
+            if (kept_before) {
+                mark_usage_member(previous_end, member.end);  // with the comma before it
+            } else {
+                open_cut = member.begin;  // with the comma after it, if one comes
+            }
+            has_usage_object = has_usage_object || is_object(member.value);
+            if (const auto usage = usage_of_object(operation_, member.value)) facts_.usage = usage;
+        } else {
+            kept_before = true;
+            if (member.key == "error") error = member.value != "null";
+            if (member.key == "choices") has_choice = member.value != "null" && !is_empty_array(member.value);
+        }
+        previous_end = member.end;
+    }
+    if (open_cut) mark_usage_member(*open_cut, previous_end);
+
+    if (members.malformed()) {
+        facts_.usage.reset();
+        facts_.usage_members.clear();
+        return;
+    }
+    facts_.error = error;
+    facts_.usage_only = has_usage_object && !has_choice && !error;
+    facts_.usage_is_final = facts_.usage.has_value() && (!has_choice || finishes_choice_);
+}
+
+/// An event of the responses dialect: `type` tells what it is, also as the event's name.
+void SseEventReader::read_response_event(std::string_view data) {
+    std::string_view type = event_name_;
+    std::string_view response;
+    bool error = false;
+    JsonMembers members(data);
+    JsonMember member;
+    while (members.next(member)) {
+        if (member.key == "type") type = plain_string(member.value);
+        if (member.key == "response") response = member.value;
+        if (member.key == "error") error = member.value != "null";
+    }
+    if (members.malformed()) return;
+    facts_.error = error || type == "error" || type == "response.failed";
+    facts_.done = ends_response(type);
+    if (!facts_.done || !is_object(response)) return;
+
+    JsonMembers response_members(response);
+    while (response_members.next(member)) {
+        if (member.key != "usage") continue;
+        if (const auto usage = usage_of_object(operation_, member.value)) facts_.usage = usage;
+    }
+    facts_.usage_is_final = facts_.usage.has_value();
+}
+
+void SseEventReader::mark_usage_member(std::size_t begin, std::size_t end) {
+    facts_.usage_members.push_back({event_offset(begin), event_offset(end)});
+}
+
+/// Where a byte of the joined data stands in the event.
+std::size_t SseEventReader::event_offset(std::size_t data_offset) const noexcept {
+    const auto after = std::upper_bound(data_lines_.begin(), data_lines_.end(), data_offset,
+                                        [](std::size_t offset, const DataLine& line) { return offset < line.in_data; });
+    const DataLine& line = *(after - 1);
+    return line.in_event + (data_offset - line.in_data);
+}
+
+}  // namespace lumen

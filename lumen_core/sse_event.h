@@ -1,0 +1,67 @@
+// Reads one server-sent event of a model server's stream: its usage, its text in bytes, and which bytes carry `usage`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lumen_core/money.h"
+#include "lumen_core/request_facts.h"
+
+namespace lumen {
+
+/// The first line of `text`, without its end (LF, CR or CRLF), and where the next one begins.
+struct SseLine {
+    std::string_view text;
+    std::size_t next = 0;
+};
+SseLine first_sse_line(std::string_view text) noexcept;
+
+/// A part of an event, in bytes from its start.
+struct EventPart {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+};
+
+struct SseEventFacts {
+    bool done = false;        ///< `[DONE]`, or an event that ends a response
+    bool error = false;       ///< the upstream reports an error
+    bool usage_only = false;  ///< carries a usage object and no choice
+    std::optional<Usage> usage;
+    bool usage_is_final = false;  ///< no choice comes with it, or one that finishes
+    std::uint64_t output_text_bytes = 0;
+    std::vector<EventPart> usage_members;  ///< with one comma each, in order: what remains without them is valid JSON
+};
+
+/// Reads events one after the other; keeps only memory to work in.
+class SseEventReader {
+ public:
+    explicit SseEventReader(Operation operation) noexcept : operation_(operation) {}
+
+    /// `event`: its lines, with or without the blank one. The result dies with the next call.
+    const SseEventFacts& read(std::string_view event);
+
+ private:
+    struct DataLine {
+        std::size_t in_data = 0;   ///< where the line's text begins in the joined data
+        std::size_t in_event = 0;  ///< where it begins in the event
+    };
+    std::string_view collect_data(std::string_view event);
+    bool scan_members(std::string_view data);
+    void read_chunk(std::string_view data);
+    void read_response_event(std::string_view data);
+    void mark_usage_member(std::size_t begin, std::size_t end);
+    std::size_t event_offset(std::size_t data_offset) const noexcept;
+
+    Operation operation_;
+    SseEventFacts facts_;
+    bool finishes_choice_ = false;  // the event being read has a finish_reason
+    std::string_view event_name_;   // of the event being read
+    std::vector<DataLine> data_lines_;
+    std::string joined_data_;  // of events with several data lines
+};
+
+}  // namespace lumen
