@@ -1,0 +1,103 @@
+#include "admind/book_batch.h"
+
+#include <string>
+
+#include "admind/pg_arrays.h"
+
+namespace lumen::admind {
+
+namespace {
+
+void update_balances(pqxx::transaction_base& transaction, const EventBatch& batch) {
+    const auto& accounts = batch.accounts();
+    if (accounts.empty()) return;
+    const auto column = [&](std::int64_t AccountSums::*member) {
+        return pg_integers(accounts, [member](const auto& entry) { return entry.second.*member; });
+    };
+    const auto updated = transaction.exec_params(
+        "update account_balances b set balance = x.balance, seq = x.last_seq, opn = greatest(b.opn, x.opn), "
+        "last_refill_hour = greatest(b.last_refill_hour, x.last_refill_hour), spent = b.spent + x.cost, "
+        "requests = b.requests + x.requests, tokens_in = b.tokens_in + x.tokens_in, "
+        "tokens_out = b.tokens_out + x.tokens_out, "
+        "last_used_at = greatest(b.last_used_at, to_timestamp(nullif(x.last_used_ms, 0) / 1000.0)) "
+        "from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], "
+        "$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[]) "
+        "as x (account_id, first_seq, last_seq, delta, balance, opn, last_refill_hour, cost, requests, tokens_in, "
+        "tokens_out, last_used_ms) "
+        "where b.account_id = x.account_id and b.seq = x.first_seq - 1 and b.balance + x.delta = x.balance",
+        pg_integers(accounts, [](const auto& entry) { return entry.first; }), column(&AccountSums::first_seq),
+        column(&AccountSums::last_seq), column(&AccountSums::delta), column(&AccountSums::balance),
+        column(&AccountSums::opn), column(&AccountSums::last_refill_hour), column(&AccountSums::cost),
+        column(&AccountSums::requests), column(&AccountSums::tokens_in), column(&AccountSums::tokens_out),
+        column(&AccountSums::last_used_ms));
+    if (updated.affected_rows() != accounts.size()) {
+        throw LedgerAlarm("balances in the book do not lead to these events: " +
+                          std::to_string(accounts.size() - updated.affected_rows()) + " of " +
+                          std::to_string(accounts.size()) +
+                          " accounts, first account=" + std::to_string(accounts.begin()->first));
+    }
+}
+
+void add_key_totals(pqxx::transaction_base& transaction, const EventBatch& batch) {
+    const auto& keys = batch.keys();
+    if (keys.empty()) return;
+    const auto column = [&](std::int64_t UsageSums::*member) {
+        return pg_integers(keys, [member](const auto& entry) { return entry.second.usage.*member; });
+    };
+    transaction.exec_params(
+        "insert into key_totals as t (key_id, account_id, requests, tokens_in, tokens_out, spent, last_used_at) "
+        "select key_id, account_id, requests, tokens_in, tokens_out, cost, to_timestamp(last_ms / 1000.0) "
+        "from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[]) "
+        "as x (key_id, account_id, requests, tokens_in, tokens_out, cost, last_ms) "
+        "on conflict (key_id) do update set requests = t.requests + excluded.requests, "
+        "tokens_in = t.tokens_in + excluded.tokens_in, tokens_out = t.tokens_out + excluded.tokens_out, "
+        "spent = t.spent + excluded.spent, last_used_at = greatest(t.last_used_at, excluded.last_used_at)",
+        pg_integers(keys, [](const auto& entry) { return entry.first; }),
+        pg_integers(keys, [](const auto& entry) { return entry.second.account; }), column(&UsageSums::requests),
+        column(&UsageSums::tokens_in), column(&UsageSums::tokens_out), column(&UsageSums::cost),
+        column(&UsageSums::last_ms));
+}
+
+void add_usage_quarters(pqxx::transaction_base& transaction, const EventBatch& batch) {
+    const auto& quarters = batch.quarters();
+    if (quarters.empty()) return;
+    const auto column = [&](std::int64_t UsageSums::*member) {
+        return pg_integers(quarters, [member](const auto& entry) { return entry.second.*member; });
+    };
+    transaction.exec_params(
+        "insert into usage_quarter as q (account_id, slot, key_id, model_id, source, endpoint_id, requests, tokens_in, "
+        "tokens_out, cost, last_at) "
+        "select x.account_id, to_timestamp(x.slot), x.key_id, x.model_id, case when k.kind = 'chat' then 2 else 1 end, "
+        "x.endpoint_id, x.requests, x.tokens_in, x.tokens_out, x.cost, to_timestamp(x.last_ms / 1000.0) "
+        "from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], "
+        "$8::bigint[], $9::bigint[], $10::bigint[]) "
+        "as x (account_id, slot, key_id, model_id, endpoint_id, requests, tokens_in, tokens_out, cost, last_ms) "
+        "left join api_keys k on k.id = x.key_id "
+        "on conflict on constraint usage_quarter_pkey do update set requests = q.requests + excluded.requests, "
+        "tokens_in = q.tokens_in + excluded.tokens_in, tokens_out = q.tokens_out + excluded.tokens_out, "
+        "cost = q.cost + excluded.cost, last_at = greatest(q.last_at, excluded.last_at)",
+        pg_integers(quarters, [](const auto& entry) { return std::get<0>(entry.first); }),
+        pg_integers(quarters, [](const auto& entry) { return std::get<1>(entry.first); }),
+        pg_integers(quarters, [](const auto& entry) { return std::get<2>(entry.first); }),
+        pg_integers(quarters, [](const auto& entry) { return std::get<3>(entry.first); }),
+        pg_integers(quarters, [](const auto& entry) { return std::get<4>(entry.first); }), column(&UsageSums::requests),
+        column(&UsageSums::tokens_in), column(&UsageSums::tokens_out), column(&UsageSums::cost),
+        column(&UsageSums::last_ms));
+}
+
+void copy_events(pqxx::transaction_base& transaction, const EventBatch& batch) {
+    pqxx::stream_to copy(transaction, "ledger_events", kEventColumns);
+    for (std::size_t i = 0; i < batch.size(); ++i) copy << batch.row(i);
+    copy.complete();
+}
+
+}  // namespace
+
+void book_batch(pqxx::transaction_base& transaction, const EventBatch& batch) {
+    copy_events(transaction, batch);
+    update_balances(transaction, batch);
+    add_key_totals(transaction, batch);
+    add_usage_quarters(transaction, batch);
+}
+
+}  // namespace lumen::admind

@@ -1,0 +1,322 @@
+#include "admind/ledger_sync.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "admind/book_batch.h"
+#include "admind/late_charges.h"
+#include "admind/pg_arrays.h"
+
+namespace lumen::admind {
+
+namespace {
+
+/// A bucket that raised an alarm is tried again after this: an operator may have mended it.
+constexpr auto kStandStill = std::chrono::seconds(10);
+
+std::string stream_id(std::int64_t bseq) {
+    return std::to_string(bseq) + "-0";
+}
+
+/// The `bseq` of an id `bseq-0`; -1 for anything else.
+std::int64_t bseq_of(std::string_view id) {
+    std::int64_t bseq = -1;
+    const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), bseq);
+    const std::string_view rest(end, static_cast<std::size_t>(id.data() + id.size() - end));
+    return error == std::errc() && rest == "-0" ? bseq : -1;
+}
+
+struct StreamEntry {
+    std::int64_t bseq = 0;
+    LedgerEvent event;
+};
+
+/// One entry of an XRANGE reply; throws LedgerAlarm if it is not an event of ours.
+StreamEntry entry_of(Bucket bucket, const redisReply& entry) {
+    if (entry.type != REDIS_REPLY_ARRAY || entry.elements != 2) throw LedgerAlarm("malformed stream entry");
+    const std::int64_t bseq = bseq_of(reply_text(entry.element[0]));
+    const redisReply& fields = *entry.element[1];
+    const auto event = fields.elements == 2 ? parse_event(reply_text(fields.element[1])) : std::nullopt;
+    if (bseq < 0 || !event) {
+        throw LedgerAlarm("unreadable event: bucket=" + std::to_string(bucket) +
+                          " id=" + std::string(reply_text(entry.element[0])));
+    }
+    return {bseq, *event};
+}
+
+struct BookedEvent {
+    Bucket bucket = 0;
+    std::int64_t bseq = 0;
+    LedgerEvent event;  ///< its texts live in the reply
+};
+
+/// The events of all buckets, in order; ids must follow each other from the position on (I3).
+std::vector<BookedEvent> consecutive_events(Bucket bucket, std::int64_t last_bseq, const redisReply& entries) {
+    std::vector<BookedEvent> events;
+    events.reserve(entries.elements);
+    for (std::size_t i = 0; i < entries.elements; ++i) {
+        const StreamEntry entry = entry_of(bucket, *entries.element[i]);
+        if (entry.bseq != last_bseq + 1) {
+            throw LedgerAlarm("hole in the stream: bucket=" + std::to_string(bucket) +
+                              " after bseq=" + std::to_string(last_bseq) + " comes " + std::to_string(entry.bseq));
+        }
+        last_bseq = entry.bseq;
+        events.push_back({bucket, entry.bseq, entry.event});
+    }
+    return events;
+}
+
+}  // namespace
+
+LedgerSync::LedgerSync(PgPool& postgres, std::string redis_url, std::chrono::milliseconds redis_timeout,
+                       LedgerBook& book)
+    : postgres_(postgres), redis_(std::move(redis_url), redis_timeout), book_(book) {}
+
+void LedgerSync::read_positions() {
+    auto connection = postgres_.acquire();
+    pqxx::read_transaction transaction(*connection);
+    for (const auto& row : transaction.exec("select bucket, last_bseq from stream_positions")) {
+        position_[row[0].as<std::size_t>()] = row[1].as<std::int64_t>();
+    }
+    positions_known_ = true;
+}
+
+std::vector<Bucket> LedgerSync::wait_for_events(std::chrono::milliseconds wait) {
+    // One blocking read over all streams: an idle drainer costs nothing, and a busy one wakes with the event.
+    const auto now = std::chrono::steady_clock::now();
+    std::vector<std::string> keys;
+    std::vector<std::string> ids;
+    keys.reserve(kBuckets);
+    ids.reserve(kBuckets);
+    for (int i = 0; i < kBuckets; ++i) {
+        const auto bucket = static_cast<Bucket>(i);
+        const auto stands_still = stands_still_until_.find(bucket);
+        if (stands_still != stands_still_until_.end() && stands_still->second > now) continue;
+        keys.push_back(bucket_key(bucket, "events"));
+        ids.push_back(stream_id(position_[bucket]));
+    }
+    if (keys.empty()) return {};
+    const std::string wait_ms = std::to_string(wait.count());
+    std::vector<std::string_view> command{"XREAD", "COUNT", "1"};
+    if (wait.count() > 0) command.insert(command.end(), {"BLOCK", wait_ms});
+    command.push_back("STREAMS");
+    command.insert(command.end(), keys.begin(), keys.end());
+    command.insert(command.end(), ids.begin(), ids.end());
+    const RedisReply streams = redis_.blocking_command(command, wait);
+    std::vector<Bucket> buckets;
+    if (streams->type != REDIS_REPLY_ARRAY) return buckets;
+    for (std::size_t i = 0; i < streams->elements; ++i) {
+        // The first entry names its account, and so its bucket; but an unreadable one must wake its bucket too.
+        const std::string_view key = reply_text(streams->element[i]->element[0]);
+        const auto at = std::find(keys.begin(), keys.end(), key);
+        if (at == keys.end()) continue;
+        int bucket = -1;
+        std::from_chars(key.data() + 2, key.data() + 5, bucket);  // {bNNN}:events
+        if (bucket >= 0 && bucket < kBuckets) buckets.push_back(static_cast<Bucket>(bucket));
+    }
+    return buckets;
+}
+
+std::vector<LedgerSync::BucketEvents> LedgerSync::lock_positions(pqxx::transaction_base& transaction,
+                                                                 const std::vector<Bucket>& buckets,
+                                                                 const std::string& replication_id) {
+    std::vector<BucketEvents> locked;
+    for (const auto& row : transaction.exec_params(
+             "select bucket, last_bseq from stream_positions "
+             "where bucket = any($1::smallint[]) and source = $2 order by bucket for update skip locked",
+             pg_integers(buckets, [](Bucket bucket) { return static_cast<std::int64_t>(bucket); }), replication_id)) {
+        BucketEvents events;
+        events.bucket = static_cast<Bucket>(row[0].as<int>());
+        events.last_bseq = row[1].as<std::int64_t>();
+        position_[events.bucket] = events.last_bseq;
+        locked.push_back(std::move(events));
+    }
+    return locked;
+}
+
+/// False if the server was another one before or after: then its events may be those of an abandoned master.
+bool LedgerSync::read_events(std::vector<BucketEvents>& buckets, const std::string& replication_id) {
+    const std::string count = std::to_string(std::max<std::size_t>(1, kMaxEventsPerDrain / buckets.size()));
+    for (const BucketEvents& bucket : buckets) {
+        redis_.append(
+            {"XRANGE", bucket_key(bucket.bucket, "events"), stream_id(bucket.last_bseq + 1), "+", "COUNT", count});
+    }
+    redis_.append({"INFO", "replication"});
+    for (BucketEvents& bucket : buckets) {
+        bucket.entries = redis_.next();
+        if (bucket.entries->type != REDIS_REPLY_ARRAY) {
+            const std::string reason = bucket.entries->type == REDIS_REPLY_ERROR ? bucket.entries->str : "no array";
+            redis_.drop();
+            throw RedisError("XRANGE: " + reason);
+        }
+    }
+    return master_replication_id_of(reply_text(redis_.next().get())) == replication_id;
+}
+
+DrainResult LedgerSync::book_events(const std::vector<Bucket>& buckets) {
+    DrainResult result;
+    auto connection = postgres_.acquire();
+    pqxx::work transaction(*connection);
+    const std::string replication_id = redis_.master_replication_id();
+    if (replication_id.empty()) throw RedisUnavailable("redis: the server is a replica");
+    auto locked = lock_positions(transaction, buckets, replication_id);
+    if (locked.empty()) return result;
+    if (!read_events(locked, replication_id))
+        throw RedisUnavailable("redis: the master changed while events were read");
+
+    std::vector<BookedEvent> events;
+    std::vector<std::string> corrections;
+    PgIntegers drained_buckets;
+    PgIntegers drained_to;
+    const std::size_t per_bucket = std::max<std::size_t>(1, kMaxEventsPerDrain / locked.size());
+    for (BucketEvents& bucket : locked) {
+        auto of_bucket = consecutive_events(bucket.bucket, bucket.last_bseq, *bucket.entries);
+        if (of_bucket.empty()) continue;
+        result.full = result.full || of_bucket.size() >= per_bucket;
+        bucket.last_bseq = of_bucket.back().bseq;
+        drained_buckets.add(bucket.bucket);
+        drained_to.add(bucket.last_bseq);
+        for (BookedEvent& event : of_bucket) {
+            if (event.event.kind == EventKind::correction) corrections.emplace_back(event.event.request);
+            events.push_back(event);
+        }
+    }
+    if (events.empty()) return result;
+
+    EventBatch batch(read_reaped(transaction, corrections));
+    result.oldest_at_ms = events.front().event.at_ms;
+    for (const BookedEvent& event : events) {
+        batch.add(event.bucket, event.bseq, event.event);
+        result.oldest_at_ms = std::min(result.oldest_at_ms, event.event.at_ms);
+    }
+    book_batch(transaction, batch);
+    const std::vector<AccountId> charged = resolve_lates(transaction, batch.lates());
+    transaction.exec_params(
+        "update stream_positions p set last_bseq = x.last_bseq "
+        "from unnest($1::smallint[], $2::bigint[]) as x (bucket, last_bseq) where p.bucket = x.bucket",
+        drained_buckets.text(), drained_to.text());
+    transaction.commit();
+
+    result.events = batch.size();
+    for (const BucketEvents& bucket : locked) position_[bucket.bucket] = bucket.last_bseq;
+    for (const auto& [account, sums] : batch.accounts()) live_.changed(account, NanoCoins(sums.balance), sums.last_seq);
+    for (AccountId account : charged) book_.send_pending_money(account);
+    return result;
+}
+
+/// After an alarm: bucket by bucket, so that only the one that is wrong stands still.
+DrainResult LedgerSync::book_each(const std::vector<Bucket>& buckets, const std::string& reason) {
+    DrainResult all;
+    if (buckets.size() == 1) {
+        stands_still_until_[buckets.front()] = std::chrono::steady_clock::now() + kStandStill;
+        all.alarms.push_back("bucket=" + std::to_string(buckets.front()) + ": " + reason);
+        return all;
+    }
+    for (Bucket bucket : buckets) {
+        DrainResult one = [&] {
+            try {
+                return book_events({bucket});
+            } catch (const LedgerAlarm& alarm) {
+                return book_each({bucket}, alarm.what());
+            } catch (const pqxx::integrity_constraint_violation& clash) {
+                return book_each({bucket}, clash.what());
+            }
+        }();
+        all.events += one.events;
+        all.full = all.full || one.full;
+        if (one.oldest_at_ms > 0 && (all.oldest_at_ms == 0 || one.oldest_at_ms < all.oldest_at_ms)) {
+            all.oldest_at_ms = one.oldest_at_ms;
+        }
+        all.alarms.insert(all.alarms.end(), one.alarms.begin(), one.alarms.end());
+    }
+    return all;
+}
+
+DrainResult LedgerSync::drain(std::chrono::milliseconds wait) {
+    if (!positions_known_) read_positions();
+    try {
+        const std::vector<Bucket> buckets = wait_for_events(wait);
+        if (buckets.empty()) return {};
+        DrainResult result = [&] {
+            try {
+                return book_events(buckets);
+            } catch (const LedgerAlarm& alarm) {
+                return book_each(buckets, alarm.what());
+            } catch (const pqxx::integrity_constraint_violation& clash) {
+                return book_each(buckets, clash.what());
+            }
+        }();
+        // Woken for nothing: somebody else drained them, or the buckets await their reconciliation.
+        if (result.events == 0) positions_known_ = false;
+        return result;
+    } catch (...) {
+        positions_known_ = false;
+        if (redis_.outstanding() > 0) redis_.drop();
+        throw;
+    }
+}
+
+void LedgerSync::trim(std::chrono::milliseconds age) {
+    struct Search {
+        Bucket bucket;
+        std::int64_t old;    ///< known to be older than `age`
+        std::int64_t young;  ///< first one known, or not known, to be younger: drained ones end before it
+    };
+    const std::string replication_id = redis_.master_replication_id();
+    std::vector<Search> searches;
+    {
+        auto connection = postgres_.acquire();
+        pqxx::read_transaction transaction(*connection);
+        for (const auto& row : transaction.exec_params(
+                 "select bucket, last_bseq from stream_positions where source = $1 and last_bseq > 0",
+                 replication_id)) {
+            searches.push_back({static_cast<Bucket>(row[0].as<int>()), 0, row[1].as<std::int64_t>() + 1});
+        }
+    }
+    const RedisReply time = redis_.command({"TIME"});
+    const std::int64_t oldest_kept_ms = parse_nano(reply_text(time->element[0]))->nano() * 1000 - age.count();
+    const auto read = [&](Bucket bucket, const std::string& from) {
+        redis_.append({"XRANGE", bucket_key(bucket, "events"), from, "+", "COUNT", "1"});
+    };
+    const auto next_entry = [&](Bucket bucket) -> std::optional<std::pair<std::int64_t, std::int64_t>> {
+        const RedisReply reply = redis_.next();
+        if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) return std::nullopt;
+        const StreamEntry entry = entry_of(bucket, *reply->element[0]);
+        return std::pair{entry.bseq, entry.event.at_ms};
+    };
+    for (const Search& search : searches) read(search.bucket, "-");
+    std::vector<Search> open;
+    for (Search search : searches) {
+        const auto first = next_entry(search.bucket);
+        if (!first || first->second >= oldest_kept_ms || first->first >= search.young) continue;
+        search.old = first->first;
+        open.push_back(search);
+    }
+    std::vector<Search> found;
+    while (!open.empty()) {
+        std::vector<Search> still_open;
+        for (const Search& search : open) {
+            if (search.young - search.old <= 1) {
+                found.push_back(search);
+            } else {
+                still_open.push_back(search);
+            }
+        }
+        for (const Search& search : still_open) {
+            read(search.bucket, stream_id(search.old + (search.young - search.old) / 2));
+        }
+        for (Search& search : still_open) {
+            const std::int64_t middle = search.old + (search.young - search.old) / 2;
+            const auto entry = next_entry(search.bucket);
+            (entry && entry->second < oldest_kept_ms ? search.old : search.young) = middle;
+        }
+        open = std::move(still_open);
+    }
+    for (const Search& search : found) {
+        redis_.append({"XTRIM", bucket_key(search.bucket, "events"), "MINID", stream_id(search.old + 1)});
+    }
+    while (redis_.outstanding() > 0) redis_.next();
+}
+
+}  // namespace lumen::admind

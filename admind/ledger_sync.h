@@ -1,0 +1,70 @@
+// Drains the buckets' event streams into the book, each event exactly once (ledger.md 6.1).
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "admind/event_batch.h"
+#include "admind/ledger_book.h"
+#include "admind/live_updates.h"
+#include "admind/pg_pool.h"
+#include "admind/redis_link.h"
+#include "lumen_core/account_bucket.h"
+
+namespace lumen::admind {
+
+/// Bounds a transaction: its locks, its memory, and what a crash makes us do again.
+inline constexpr std::size_t kMaxEventsPerDrain = 20'000;
+
+struct DrainResult {
+    std::size_t events = 0;
+    bool full = false;                ///< as many as one transaction takes: there are probably more
+    std::int64_t oldest_at_ms = 0;    ///< of these events; 0 if none
+    std::vector<std::string> alarms;  ///< buckets that stand still, and why
+};
+
+/// One drainer of a process; not thread-safe. Any number of processes may drain: the lock on a bucket's position
+/// decides.
+class LedgerSync {
+ public:
+    LedgerSync(PgPool& postgres, std::string redis_url, std::chrono::milliseconds redis_timeout, LedgerBook& book);
+
+    /// Waits up to `wait` for events of any bucket, then books what one transaction takes. Throws what Redis and
+    /// Postgres throw, also pqxx::in_doubt_error: nothing is lost or doubled, the position in the book says where to go
+    /// on.
+    DrainResult drain(std::chrono::milliseconds wait);
+
+    /// Removes drained events older than `age` from the streams.
+    void trim(std::chrono::milliseconds age);
+
+    /// Updates of accounts that were held back (at most 4 a second each) and are due now.
+    void publish_live() { live_.publish_due(redis_); }
+
+ private:
+    struct BucketEvents {
+        Bucket bucket = 0;
+        std::int64_t last_bseq = 0;
+        RedisReply entries{nullptr, &freeReplyObject};
+    };
+    void read_positions();
+    std::vector<Bucket> wait_for_events(std::chrono::milliseconds wait);
+    std::vector<BucketEvents> lock_positions(pqxx::transaction_base& transaction, const std::vector<Bucket>& buckets,
+                                             const std::string& replication_id);
+    bool read_events(std::vector<BucketEvents>& buckets, const std::string& replication_id);
+    DrainResult book_events(const std::vector<Bucket>& buckets);
+    DrainResult book_each(const std::vector<Bucket>& buckets, const std::string& reason);
+
+    PgPool& postgres_;
+    RedisLink redis_;
+    LedgerBook& book_;
+    LiveUpdates live_;
+    bool positions_known_ = false;
+    std::array<std::int64_t, kBuckets> position_{};  ///< may lag behind the book; only says from where to listen
+    std::map<Bucket, std::chrono::steady_clock::time_point> stands_still_until_;
+};
+
+}  // namespace lumen::admind
