@@ -1,0 +1,126 @@
+#include "admind/bucket_readiness.h"
+
+#include <atomic>
+#include <thread>
+#include <utility>
+
+namespace lumen::admind {
+
+namespace {
+
+/// A bucket that only a person can mend is looked at again after this.
+constexpr auto kBlockedRetry = std::chrono::seconds(10);
+
+/// A master that was a replica before knows the id it had then; one that never was has zeros.
+bool was_promoted(std::string_view info_replication) {
+    return info_replication.find("\nmaster_replid2:0000000000000000000000000000000000000000") == std::string_view::npos;
+}
+
+std::chrono::seconds configured_seconds(RedisLink& redis, std::string_view name) {
+    const RedisReply reply = redis.command({"CONFIG", "GET", name});
+    if (reply->elements < 2) return std::chrono::seconds(0);
+    return std::chrono::seconds(std::stol(std::string(reply_text(reply->element[1]))));
+}
+
+}  // namespace
+
+BucketReadiness::BucketReadiness(PgPool& postgres, std::string redis_url, std::chrono::milliseconds redis_timeout,
+                                 std::string spool_directory)
+    : postgres_(postgres),
+      redis_url_(redis_url),
+      redis_timeout_(redis_timeout),
+      spool_directory_(std::move(spool_directory)),
+      redis_(std::move(redis_url), redis_timeout) {}
+
+int BucketReadiness::not_ready() const {
+    std::lock_guard lock(mutex_);
+    return not_ready_;
+}
+
+std::string BucketReadiness::replication_id() const {
+    std::lock_guard lock(mutex_);
+    return replication_id_;
+}
+
+std::vector<Bucket> BucketReadiness::find_unready(const std::string& replication_id) {
+    for (int i = 0; i < kBuckets; ++i) redis_.append({"HGET", bucket_key(static_cast<Bucket>(i), "meta"), "ready"});
+    std::vector<Bucket> unready;
+    for (int i = 0; i < kBuckets; ++i) {
+        const RedisReply token = redis_.next();
+        if (reply_text(token.get()).substr(0, replication_id.size()) != replication_id) {
+            unready.push_back(static_cast<Bucket>(i));
+        }
+    }
+    return unready;
+}
+
+/// After a promotion the old master may take writes until it misses its replicas (min-replicas-max-lag).
+void BucketReadiness::note_master(const std::string& replication_id) {
+    if (replication_id == this->replication_id()) return;
+    not_before_ = std::chrono::steady_clock::now();
+    const RedisReply info = redis_.command({"INFO", "replication"});
+    if (was_promoted(reply_text(info.get())) && configured_seconds(redis_, "min-replicas-to-write").count() > 0) {
+        not_before_ += configured_seconds(redis_, "min-replicas-max-lag") + std::chrono::seconds(1);
+    }
+    std::lock_guard lock(mutex_);
+    replication_id_ = replication_id;
+}
+
+std::vector<BucketReport> BucketReadiness::make_ready(const std::vector<Bucket>& buckets) {
+    std::vector<BucketReport> reports(buckets.size());
+    std::atomic<std::size_t> next{0};
+    const auto work = [&] {
+        RedisLink redis(redis_url_, redis_timeout_);
+        for (std::size_t i = next++; i < buckets.size(); i = next++) {
+            reports[i].bucket = buckets[i];
+            try {
+                reports[i].outcome = make_bucket_ready(postgres_, redis, buckets[i], spool_directory_);
+            } catch (const std::exception& error) {
+                reports[i].error = error.what();
+                redis.drop();
+            }
+        }
+    };
+    std::vector<std::thread> workers;
+    const std::size_t count = std::min<std::size_t>(kBucketsAtOnce, buckets.size());
+    for (std::size_t i = 1; i < count; ++i) workers.emplace_back(work);
+    work();
+    for (std::thread& worker : workers) worker.join();
+    return reports;
+}
+
+std::vector<BucketReport> BucketReadiness::check() {
+    std::vector<Bucket> unready;
+    try {
+        const std::string id = redis_.master_replication_id();
+        if (id.empty()) throw RedisUnavailable("redis: the server is a replica");
+        note_master(id);
+        unready = find_unready(id);
+    } catch (...) {
+        redis_.drop();
+        std::lock_guard lock(mutex_);
+        not_ready_ = kBuckets;
+        throw;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    std::vector<Bucket> todo;
+    for (Bucket bucket : unready) {
+        const auto blocked = blocked_until_.find(bucket);
+        if (blocked == blocked_until_.end() || blocked->second <= now) todo.push_back(bucket);
+    }
+    std::vector<BucketReport> reports;
+    if (now >= not_before_ && !todo.empty()) reports = make_ready(todo);
+    int left = static_cast<int>(unready.size());
+    for (const BucketReport& report : reports) {
+        blocked_until_.erase(report.bucket);
+        if (!report.error.empty()) continue;
+        const BucketState state = report.outcome.state;
+        if (state == BucketState::blocked) blocked_until_[report.bucket] = now + kBlockedRetry;
+        if (state != BucketState::blocked && state != BucketState::interrupted) --left;
+    }
+    std::lock_guard lock(mutex_);
+    not_ready_ = left;
+    return reports;
+}
+
+}  // namespace lumen::admind
