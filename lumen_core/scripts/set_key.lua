@@ -22,6 +22,7 @@ if nonce and call('HGET', KEYS[1], 'nonce') ~= nonce then return 'NONCE' end
 
 local revoke = state == '2'
 local newer = tonumber(version) > tonumber(stored_version or 0)
+if not (newer or revoke or nonce) then return 'STALE' end
 if stored_state == '2' then state = '2' end
 if not stored_account then
   call('HSET', KEYS[2], 'acct', account, 'nh', '0', 'rt', '0', 'tt', '0', 'cu', '0', 'kh', '0', 'last', '0',
@@ -37,4 +38,4 @@ elseif revoke then
   call('HSET', KEYS[2], 'st', '2')
 end
 if nonce then call('HSET', KEYS[2], 'cu', used, 'kh', key_held, 'nh', holds) end
-return (newer or revoke or nonce) and 'OK' or 'STALE'
+return 'OK'

@@ -1,0 +1,517 @@
+#include "tests/scripts/ledger_model.h"
+
+#include <algorithm>
+#include <initializer_list>
+
+namespace lumen::testing {
+namespace {
+
+using Wide = __int128;
+
+constexpr Wide kM = 4'000'000'000'000'000;
+constexpr std::int64_t kMinuteUs = 60'000'000;
+constexpr std::int64_t kRotationMs = 600'000;
+
+std::string text(Wide number) {
+    std::string digits;
+    const bool negative = number < 0;
+    for (Wide rest = negative ? -number : number; rest > 0 || digits.empty(); rest /= 10) {
+        digits.insert(digits.begin(), static_cast<char>('0' + static_cast<int>(rest % 10)));
+    }
+    return negative ? '-' + digits : digits;
+}
+
+std::string or_dash(std::int64_t id) {
+    return id == 0 ? "-" : std::to_string(id);
+}
+std::string or_dash(std::string_view words) {
+    return words.empty() ? "-" : std::string(words);
+}
+
+std::string join(std::initializer_list<std::string> words) {
+    std::string line;
+    for (const std::string& word : words) line += line.empty() ? word : ' ' + word;
+    return line;
+}
+
+bool in_range(Wide number) {
+    return number >= 0 && number <= kM;
+}
+Wide magnitude(Wide number) {
+    return number < 0 ? -number : number;
+}
+
+std::int64_t floor_divided(Wide dividend, Wide divisor) {
+    const Wide quotient = dividend / divisor;
+    return static_cast<std::int64_t>(dividend % divisor != 0 && dividend < 0 ? quotient - 1 : quotient);
+}
+
+/// The theoretical arrival time after `count` more.
+std::int64_t advanced(std::int64_t per_minute, std::int64_t theoretical_us, std::int64_t now_us, std::int64_t count) {
+    return std::max(theoretical_us, now_us) + floor_divided(static_cast<Wide>(count) * kMinuteUs, per_minute);
+}
+
+}  // namespace
+
+bool LedgerModel::is_ready() const {
+    return bucket_.ready && bucket_.ready->substr(0, bucket_.ready->find(':')) == replication_id_;
+}
+
+bool LedgerModel::is_done(const std::string& request) const {
+    return bucket_.done[0].count(request) + bucket_.done[1].count(request) > 0;
+}
+
+void LedgerModel::remember(const std::string& request) {
+    if (now_ms() - bucket_.rotated_ms.value_or(0) > kRotationMs) {
+        if (!bucket_.done[0].empty()) bucket_.done[1] = std::move(bucket_.done[0]);
+        bucket_.done[0].clear();
+        bucket_.rotated_ms = now_ms();
+    }
+    bucket_.done[0].insert(request);
+}
+
+void LedgerModel::append_event(std::string_view kind, AccountId account, KeyId key, Wide delta, Wide cost,
+                               std::string balance, std::int64_t seq, const std::string& last_hour,
+                               std::string_view request, std::int64_t opn, std::string_view blob) {
+    ++bucket_.bseq;
+    bucket_.events.push_back(
+        join({std::string(kind), std::to_string(account), or_dash(key), text(delta), text(cost), std::move(balance),
+              or_dash(seq), last_hour, std::to_string(now_ms()), or_dash(request), or_dash(opn)}) +
+        ' ' + std::string(blob));
+}
+
+std::string LedgerModel::lookup(const KeyHash& hash) const {
+    if (!is_ready()) return "NOTREADY";
+    const auto entry = bucket_.lookups.find(std::string(key_hash_bytes(hash)));
+    return entry == bucket_.lookups.end() ? "NOKEY" : "OK " + entry->second;
+}
+
+void LedgerModel::add_lookup(const KeyHash& hash, AccountId account, KeyId key) {
+    bucket_.lookups[std::string(key_hash_bytes(hash))] = join({std::to_string(account), std::to_string(key)});
+}
+
+std::optional<std::string> LedgerModel::refuse_identity(const Identity& identity) {
+    const auto key = bucket_.keys.find(identity.key);
+    if (key == bucket_.keys.end() || key->second.account != identity.account) return "NOKEY";
+    const KeyConfig& config = key->second.config;
+    if (config.state != KeyState::active) return "REVOKED";
+    if (config.expires_at_ms != 0 && now_ms() >= config.expires_at_ms) return "EXPIRED";
+    const auto account = bucket_.accounts.find(identity.account);
+    if (account == bucket_.accounts.end() || !account->second.has_config) return "NOACCT";
+    if (!account->second.config.active) {
+        key->second.last_ms = now_ms();
+        return "DISABLED";
+    }
+    const PolicyId policy = account->second.config.policy;
+    if (identity.account_policy == 0 || identity.account_policy != policy || identity.key_policy != config.policy) {
+        return join({"POLICY", or_dash(policy), or_dash(config.policy)});
+    }
+    return std::nullopt;
+}
+
+std::string LedgerModel::auth(const Identity& identity) {
+    if (!is_ready()) return "NOTREADY";
+    if (auto refusal = refuse_identity(identity)) return *refusal;
+    bucket_.keys.at(identity.key).last_ms = now_ms();
+    return "OK";
+}
+
+bool LedgerModel::refill_wallet(AccountId id, Account& account, std::int64_t to_hour) {
+    const std::int64_t hours = to_hour - account.last_hour;
+    account.last_hour = to_hour;
+    if (account.config.unlimited || !account.config.limit) return false;
+    const Wide room = account.config.limit->nano() - account.balance;
+    const Wide earned = static_cast<Wide>(hours) * account.config.rate.nano();
+    const Wide delta = std::min({room, earned, 2 * kM});
+    if (delta <= 0) return false;
+    account.balance += delta;
+    ++account.seq;
+    append_event("refill", id, 0, delta, 0, text(account.balance), account.seq, std::to_string(to_hour), "", 0, "-");
+    return true;
+}
+
+std::optional<std::string> LedgerModel::refuse_money(Account& account, AccountId id, Wide need) {
+    if (account.config.unlimited) return std::nullopt;
+    if (!account.config.limit) return "NOBUDGET";
+    const Wide limit = account.config.limit->nano();
+    const auto coins = [&] {
+        return join(
+            {"COINS", text(account.balance), text(account.held), text(limit), text(account.config.rate.nano())});
+    };
+    if (limit == 0) return coins();
+    const bool strict = account.config.strict;
+    const auto fits = [&] {
+        const Wide free = account.balance - account.held;
+        return account.balance > 0 && (strict ? free >= need : free > 0);
+    };
+    if (!fits() && hour() > account.last_hour) refill_wallet(id, account, hour());
+    if (fits()) return std::nullopt;
+    if (strict && need > std::max(limit, account.balance)) return "NEVER";
+    if (account.balance <= 0 || (strict && account.balance < need)) return coins();
+    return "HELD";
+}
+
+void LedgerModel::roll_window(Key& key) const {
+    const std::int64_t length = key.config.cap_window_ms;
+    if (length == 0 || now_ms() < key.window_end_ms) return;
+    while (key.window_end_ms <= now_ms()) {
+        key.window_end_ms += length * std::max<std::int64_t>(1, (now_ms() - key.window_end_ms) / length);
+    }
+    key.used = 0;
+}
+
+std::optional<std::string> LedgerModel::refuse_cap(const Account& account, Key& key, Wide need) {
+    if (!key.config.cap) return std::nullopt;
+    roll_window(key);
+    const Wide cap = key.config.cap->nano();
+    if (key.held + need > kM) return "RANGE";
+    const bool fits = account.config.strict ? key.used + key.held + need <= cap : key.used + key.held < cap;
+    if (fits) return std::nullopt;
+    return join({"KEYCAP", text(cap), text(key.used), std::to_string(key.window_end_ms)});
+}
+
+std::optional<std::string> LedgerModel::take_rates(Account& account, Key& key, std::int64_t tokens) {
+    for (const RateState* scope : {&account.rate, &key.rate}) {
+        if (scope->concurrency > 0 && scope->in_flight >= scope->concurrency) return "CONC";
+    }
+    struct Take {
+        const char* reply;
+        std::int64_t per_minute, count;
+        std::int64_t* theoretical_us;
+        std::int64_t new_us = 0;
+    };
+    RateState& a = account.rate;
+    RateState& k = key.rate;
+    std::array<Take, 4> takes{{{"RPM", a.requests_per_minute, 1, &a.requests_us},
+                               {"RPM", k.requests_per_minute, 1, &k.requests_us},
+                               {"TPM", a.tokens_per_minute, tokens, &a.tokens_us},
+                               {"TPM", k.tokens_per_minute, tokens, &k.tokens_us}}};
+    for (Take& take : takes) {
+        if (take.per_minute == 0) continue;
+        take.new_us = advanced(take.per_minute, *take.theoretical_us, now_us, take.count);
+        const std::int64_t wait_us = take.new_us - now_us - kMinuteUs;
+        if (wait_us > 0) return join({take.reply, std::to_string(wait_us)});
+    }
+    for (const Take& take : takes) {
+        if (take.per_minute > 0) *take.theoretical_us = take.new_us;
+    }
+    return std::nullopt;
+}
+
+std::string LedgerModel::granted(const Account& account, const Key& key) const {
+    const auto left = [this](std::int64_t per_minute, std::int64_t theoretical_us) -> std::optional<std::int64_t> {
+        if (per_minute == 0) return std::nullopt;
+        const std::int64_t ahead_us = std::max(theoretical_us, now_us) - now_us;
+        const std::int64_t count = floor_divided(static_cast<Wide>(kMinuteUs - ahead_us) * per_minute, kMinuteUs);
+        return std::max<std::int64_t>(0, count);
+    };
+    const auto least = [](std::optional<std::int64_t> one, std::optional<std::int64_t> other) -> std::string {
+        if (one && other) return std::to_string(std::min(*one, *other));
+        if (one || other) return std::to_string(one ? *one : *other);
+        return "-";
+    };
+    const RateState& a = account.rate;
+    const RateState& k = key.rate;
+    return join({"OK", text(account.balance), text(account.held),
+                 least(left(a.requests_per_minute, a.requests_us), left(k.requests_per_minute, k.requests_us)),
+                 least(left(a.tokens_per_minute, a.tokens_us), left(k.tokens_per_minute, k.tokens_us)),
+                 account.config.unlimited ? "1" : "0"});
+}
+
+std::string LedgerModel::admit(const AdmitArguments& arguments) {
+    if (!is_ready()) return "NOTREADY";
+    const Identity& identity = arguments.identity;
+    if (auto refusal = refuse_identity(identity)) return *refusal;
+    Account& account = bucket_.accounts.at(identity.account);
+    Key& key = bucket_.keys.at(identity.key);
+    const std::string request(arguments.request.view());
+
+    const auto standing = bucket_.holds.find(request);
+    const auto consent = account.consents.find(arguments.consent_model);
+    const bool consented = arguments.consent_model == 0 ||
+                           (consent != account.consents.end() && consent->second >= arguments.consent_since);
+    if (consented && standing != bucket_.holds.end() && standing->second.account == identity.account &&
+        standing->second.key == identity.key) {
+        return granted(account, key) + " again";
+    }
+    key.last_ms = now_ms();
+    if (!consented) return "CONSENT";
+    if (standing != bucket_.holds.end()) return "RANGE";
+    if (is_done(request)) return "GONE";
+    const Wide need = arguments.hold.nano();
+    const auto tokens = static_cast<std::int64_t>(arguments.estimated_tokens);
+    if (!in_range(need) || account.held + need > kM || magnitude(account.balance) > kM || !in_range(tokens) ||
+        !in_range(arguments.ttl_ms)) {
+        return "RANGE";
+    }
+    if (auto refusal = refuse_money(account, identity.account, need)) return *refusal;
+    if (auto refusal = refuse_cap(account, key, need)) return *refusal;
+    if (auto refusal = take_rates(account, key, tokens)) return *refusal;
+
+    account.held += need;
+    ++account.rate.in_flight;
+    ++key.rate.in_flight;
+    HoldState hold;
+    hold.amount = need;
+    hold.deadline_ms = now_ms() + arguments.ttl_ms;
+    hold.unlimited = account.config.unlimited;
+    hold.counted = key.config.cap.has_value();
+    hold.account = identity.account;
+    hold.key = identity.key;
+    hold.tokens = tokens;
+    hold.blob = arguments.blob;
+    if (hold.counted) key.held += need;
+    bucket_.holds[request] = hold;
+    return granted(account, key);
+}
+
+void LedgerModel::end_hold(const std::string& request, const HoldState& ended, const Spent& spent) {
+    const HoldState hold = ended;
+    bucket_.holds.erase(request);
+    Account& account = bucket_.accounts[hold.account];
+    const bool charged = !spent.kind.empty();
+    const auto give_back = [&](RateState& rate) {
+        --rate.in_flight;
+        if (!charged || !spent.tokens || rate.tokens_per_minute == 0) return;
+        const Wide off_by = *spent.tokens - hold.tokens;
+        rate.tokens_us =
+            std::max<std::int64_t>(0, rate.tokens_us + floor_divided(off_by * kMinuteUs, rate.tokens_per_minute));
+    };
+    account.held -= hold.amount;
+    give_back(account.rate);
+    if (const auto found = bucket_.keys.find(hold.key); found != bucket_.keys.end()) {
+        Key& key = found->second;
+        give_back(key.rate);
+        if (hold.counted) key.held -= hold.amount;
+        if (hold.counted && charged) {
+            roll_window(key);
+            key.used += spent.cost;
+        }
+    }
+    if (!charged) return;
+    const Wide delta = hold.unlimited ? 0 : -spent.cost;
+    account.balance += delta;
+    ++account.seq;
+    append_event(spent.kind, hold.account, hold.key, delta, spent.cost, text(account.balance), account.seq,
+                 std::to_string(account.last_hour), request, 0, spent.blob);
+}
+
+std::string LedgerModel::settle(const SettleArguments& arguments) {
+    if (!is_ready()) return "NOTREADY";
+    const Wide cost = arguments.cost.nano();
+    const auto tokens = static_cast<std::int64_t>(arguments.tokens);
+    if (!in_range(cost) || !in_range(tokens)) return "RANGE";
+    const std::string request(arguments.request.view());
+    const auto found = bucket_.holds.find(request);
+    if (found == bucket_.holds.end()) {
+        if (is_done(request)) {
+            ++bucket_.duplicates;
+            return "DUP " + *bucket_.ready;
+        }
+        remember(request);
+        if (arguments.is_void) return "NONE " + *bucket_.ready;
+        const auto account = bucket_.accounts.find(arguments.account);
+        const bool known = account != bucket_.accounts.end() && account->second.has_money;
+        append_event("late", arguments.account, arguments.key, 0, cost, "-", 0,
+                     known ? std::to_string(account->second.last_hour) : "-", request, 0, arguments.blob);
+        return "LATE " + *bucket_.ready;
+    }
+    if (found->second.account != arguments.account || found->second.key != arguments.key) return "RANGE";
+    remember(request);
+    end_hold(request, found->second, {arguments.is_void ? "" : "usage", cost, tokens, arguments.blob});
+    const Account& account = bucket_.accounts.at(arguments.account);
+    return join({"OK", text(account.balance), text(account.held), *bucket_.ready});
+}
+
+std::string LedgerModel::reap(const RequestId& id, AccountId account_id, KeyId key) {
+    if (!is_ready()) return "NOTREADY";
+    const std::string request(id.view());
+    const auto found = bucket_.holds.find(request);
+    if (found == bucket_.holds.end()) return "GONE";
+    if (found->second.account != account_id || found->second.key != key) return "RANGE";
+    if (now_ms() < found->second.deadline_ms) return "NOTYET";
+    const std::string blob = found->second.blob;
+    end_hold(request, found->second, {"reap", found->second.shadow, std::nullopt, blob});
+    const Account& account = bucket_.accounts.at(account_id);
+    return join({"OK", text(account.balance), text(account.held)});
+}
+
+std::string LedgerModel::renew(const RenewArguments& arguments) {
+    if (!is_ready()) return "NOTREADY";
+    const Wide amount = arguments.amount.nano();
+    const Wide shadow = arguments.shadow.nano();
+    if (!in_range(amount) || !in_range(shadow) || !in_range(arguments.ttl_ms)) return "RANGE";
+    const auto found = bucket_.holds.find(std::string(arguments.request.view()));
+    if (found == bucket_.holds.end()) return "GONE";
+    HoldState& hold = found->second;
+    if (hold.account != arguments.account || hold.key != arguments.key) return "RANGE";
+    Account& account = bucket_.accounts.at(hold.account);
+    const Wide increase = amount - hold.amount;
+    if (account.held + increase > kM) return "RANGE";
+    hold.shadow = shadow;
+    hold.deadline_ms = now_ms() + arguments.ttl_ms;
+    if (increase > 0 && account.config.strict && !hold.unlimited && increase > account.balance - account.held) {
+        return "REFUSED";
+    }
+    hold.amount = amount;
+    account.held += increase;
+    if (hold.counted) bucket_.keys.at(hold.key).held += increase;
+    return join({"OK", text(account.balance), account.config.active ? "1" : "2"});
+}
+
+std::string LedgerModel::refill(AccountId id, std::int64_t to_hour) {
+    if (!is_ready()) return "NOTREADY";
+    const auto found = bucket_.accounts.find(id);
+    if (found == bucket_.accounts.end() || !found->second.has_config) return "NOACCT";
+    if (to_hour < 0) to_hour = hour();
+    if (to_hour <= found->second.last_hour) return "SAME";
+    return refill_wallet(id, found->second, to_hour) ? "OK" : "FULL";
+}
+
+std::string LedgerModel::money_op(const MoneyOpArguments& arguments) {
+    if (!is_ready()) return "NOTREADY";
+    const auto found = bucket_.accounts.find(arguments.account);
+    if (found == bucket_.accounts.end() || !found->second.has_config) return "NOACCT";
+    Account& account = found->second;
+    if (arguments.opn <= account.opn) return "DUP";
+    if (arguments.opn > account.opn + 1) return "GAP " + std::to_string(account.opn + 1);
+
+    const Wide amount = arguments.amount.nano();
+    Wide cost = arguments.cost.nano();
+    Wide delta = 0;
+    bool valid = magnitude(amount) <= kM && in_range(cost);
+    const char* kind = "grant";
+    switch (arguments.kind) {
+        case MoneyOpKind::add:
+            delta = amount;
+            valid = valid && magnitude(account.balance + delta) <= kM;
+            break;
+        case MoneyOpKind::set:
+            kind = "adjust";
+            delta = amount - account.balance;
+            valid = valid && magnitude(account.balance) <= kM;
+            break;
+        case MoneyOpKind::late:
+            kind = "correction";
+            delta = account.config.unlimited ? 0 : amount;
+            break;
+    }
+    if (!valid) delta = cost = 0;
+    account.balance += delta;
+    account.opn = arguments.opn;
+    ++account.seq;
+    if (const auto key = bucket_.keys.find(arguments.key);
+        valid && arguments.kind == MoneyOpKind::late && key != bucket_.keys.end() && key->second.config.cap) {
+        roll_window(key->second);
+        key->second.used += cost;
+    }
+    append_event(kind, arguments.account, arguments.key, delta, cost, text(account.balance), account.seq,
+                 std::to_string(account.last_hour), arguments.request, arguments.opn, or_dash(arguments.note));
+    return valid ? "OK" : "RANGE";
+}
+
+std::string LedgerModel::set_account(const AccountConfig& config, const Consents& consents) {
+    for (const Wide number :
+         {static_cast<Wide>(config.version), static_cast<Wide>(config.limit.value_or(NanoCoins{}).nano()),
+          static_cast<Wide>(config.rate.nano()), static_cast<Wide>(config.requests_per_minute),
+          static_cast<Wide>(config.tokens_per_minute), static_cast<Wide>(config.concurrency)}) {
+        if (!in_range(number)) return "RANGE";
+    }
+    Account& account = bucket_.accounts[config.account];
+    for (const auto& [model, notice] : consents) {
+        std::int32_t& stored = account.consents[model];
+        stored = std::max(stored, notice);
+    }
+    if (config.version <= account.version) return "STALE";
+    if (!account.has_money) {
+        account.has_money = true;
+        account.last_hour = hour();
+    } else if (account.has_config && is_ready() && hour() > account.last_hour) {
+        refill_wallet(config.account, account, hour());
+    }
+    account.has_config = true;
+    account.version = config.version;
+    account.config = config;
+    account.rate.requests_per_minute = config.requests_per_minute;
+    account.rate.tokens_per_minute = config.tokens_per_minute;
+    account.rate.concurrency = config.concurrency;
+    return "OK";
+}
+
+std::string LedgerModel::set_key(const KeyConfig& config) {
+    return apply_key(config, nullptr);
+}
+
+std::string LedgerModel::set_key(const KeyConfig& config, const std::string& nonce, const KeyCounters& counters) {
+    const auto key = bucket_.keys.find(config.key);
+    if (key != bucket_.keys.end() && key->second.account != config.account) return "RANGE";
+    if (bucket_.nonce != nonce) return "NONCE";
+    return apply_key(config, &counters);
+}
+
+std::string LedgerModel::apply_key(const KeyConfig& config, const KeyCounters* counters) {
+    for (const Wide number :
+         {static_cast<Wide>(config.version), static_cast<Wide>(config.expires_at_ms),
+          static_cast<Wide>(config.cap.value_or(NanoCoins{}).nano()), static_cast<Wide>(config.requests_per_minute),
+          static_cast<Wide>(config.tokens_per_minute), static_cast<Wide>(config.concurrency)}) {
+        if (!in_range(number)) return "RANGE";
+    }
+    const bool is_new = bucket_.keys.count(config.key) == 0;
+    Key& key = bucket_.keys[config.key];
+    if (!is_new && key.account != config.account) return "RANGE";
+    key.account = config.account;
+    const bool revoke = config.state == KeyState::revoked;
+    const bool newer = config.version > key.version;
+    const bool was_revoked = !is_new && key.config.state == KeyState::revoked;
+    if (newer) {
+        if (!is_new) roll_window(key);
+        key.has_config = true;
+        key.version = config.version;
+        key.config = config;
+        key.window_end_ms = config.cap_window_end_ms;
+        const Wide used = key.used;
+        roll_window(key);
+        key.used = used;
+        key.rate.requests_per_minute = config.requests_per_minute;
+        key.rate.tokens_per_minute = config.tokens_per_minute;
+        key.rate.concurrency = config.concurrency;
+    }
+    if (revoke || was_revoked) key.config.state = KeyState::revoked;
+    if (counters) {
+        key.used = counters->cap_used.nano();
+        key.held = counters->cap_held.nano();
+        key.rate.in_flight = counters->holds;
+    }
+    return newer || revoke || counters ? "OK" : "STALE";
+}
+
+std::string LedgerModel::begin_rebuild(const std::string& nonce) {
+    bucket_.nonce = nonce;
+    bucket_.ready.reset();
+    return "OK";
+}
+
+std::string LedgerModel::load_account(const std::string& nonce, const LoadAccountArguments& arguments) {
+    if (bucket_.nonce != nonce) return "NONCE";
+    if (!in_range(arguments.held.nano())) return "RANGE";
+    Account& account = bucket_.accounts[arguments.account];
+    account.has_money = true;
+    account.balance = arguments.balance.nano();
+    account.held = arguments.held.nano();
+    account.rate.in_flight = arguments.holds;
+    account.seq = arguments.seq;
+    account.opn = arguments.opn;
+    account.last_hour = arguments.last_refill_hour;
+    return "OK";
+}
+
+std::string LedgerModel::mark_ready(const std::string& nonce, const std::string& replication_id) {
+    const std::string token = replication_id + ':' + nonce;
+    if (bucket_.ready != token && bucket_.nonce != nonce) return "NONCE";
+    if (replication_id != replication_id_) return "MOVED";
+    bucket_.nonce.reset();
+    bucket_.ready = token;
+    return "OK";
+}
+
+}  // namespace lumen::testing
