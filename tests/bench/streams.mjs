@@ -1,0 +1,24 @@
+// Many streams open at once, each past its first event.
+import http from 'node:http';
+
+/// Resolves when all of them have sent something; close() leaves them.
+export async function openStreams(url, key, count) {
+  const { hostname, port } = new URL(url);
+  const body = JSON.stringify({ model: 'demo', stream: true, messages: [{ role: 'user', content: 'Tell me a long story.' }] });
+  const agent = new http.Agent({ maxSockets: Infinity });
+  const requests = Array.from({ length: count }, () => http.request({
+    hostname, port, agent, method: 'POST', path: '/v1/chat/completions',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+  }));
+  await Promise.all(requests.map((request) => new Promise((resolve, reject) => {
+    request.on('error', reject);
+    request.on('response', (response) => {
+      if (response.statusCode !== 200) reject(new Error(`a stream was answered with ${response.statusCode}`));
+      response.once('data', resolve);
+      response.resume();
+      response.on('error', () => {});
+    });
+    request.end(body);
+  })));
+  return { close: () => { for (const request of requests) request.destroy(); } };
+}
