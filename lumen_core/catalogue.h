@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lumen_core/credential_seal.h"
+#include "lumen_core/endpoint_choice.h"
 #include "lumen_core/ids.h"
 #include "lumen_core/money.h"
 
@@ -17,7 +18,6 @@ namespace lumen {
 
 inline constexpr std::size_t kMaxCatalogueBytes = 8 * 1024 * 1024;
 inline constexpr int kCatalogueFormat = 1;
-inline constexpr std::size_t kMaxEndpointsPerModel = 64;     ///< the balancer marks tried ones in 64 bits
 inline constexpr std::size_t kMaxAddressesPerEndpoint = 16;  ///< of one name; more are not needed to reach it
 inline constexpr std::size_t kMaxUpstreamModelBytes = 256;
 

@@ -11,12 +11,31 @@
 #include "lumen_core/ledger_protocol.h"
 #include "lumen_core/request_facts.h"
 #include "lumen_core/sse.h"
+#include "ngx_lumen_module/catalogue_feed.h"
 #include "ngx_lumen_module/ngx.h"
+#include "ngx_lumen_module/redis_client.h"
 #include "ngx_lumen_module/settle_ring.h"
 
 namespace lumen {
 
-/// Where a request stands; only ever moves forward.
+struct AnswerState;
+struct EndpointState;
+struct RedisCall;
+
+/// A timer that cannot outlive its request (T30).
+struct RequestTimer {
+    ngx_event_t event{};
+    RequestTimer() = default;
+    RequestTimer(const RequestTimer&) = delete;
+    RequestTimer& operator=(const RequestTimer&) = delete;
+    ~RequestTimer() {
+        if (event.timer_set) {
+            ngx_del_timer(&event);
+        }
+    }
+};
+
+/// Where a request stands; only moves forward, but for admitting → reading when no hold was placed.
 enum class Stage : std::uint8_t {
     reading,    ///< body, lookup
     admitting,  ///< admit sent; ring slot ADMITTING
@@ -27,62 +46,86 @@ enum class Stage : std::uint8_t {
 
 /// What the answer has told us (usage_filter.cpp).
 struct Metering {
-    bool streaming = false;        ///< the answer is text/event-stream
-    bool sent_upstream = false;    ///< at least one endpoint got the request: it counts, and is never void
-    bool answer_began = false;     ///< a status line arrived that is passed on
-    bool complete = false;         ///< the answer ended properly
+    bool streaming = false;      ///< the answer is text/event-stream
+    bool sent_upstream = false;  ///< at least one endpoint got the request: it counts, and is never void
+    bool answer_began = false;   ///< a status line arrived that is passed on
+    bool complete = false;       ///< the answer ended properly
     std::uint16_t upstream_status = 0;
     Usage usage;
     UsageSource source = UsageSource::none;
-    std::uint64_t output_bytes = 0;             ///< text bytes seen, for the estimate
+    std::uint64_t output_bytes = 0;  ///< text bytes seen, for the estimate
     std::optional<StreamMeter> stream;
-    StreamOutput stream_output;
-    std::string json;                           ///< a JSON answer, kept up to kMaxMeteredJsonBytes
+    bool client_gone = false;             ///< the answer is read on for its usage only (T53)
+    Refusal stopped_by = Refusal::none;   ///< we ended the answer: coins ran out, account disabled, …
+    std::shared_ptr<AnswerState> answer;  ///< what the body filter holds back (usage_filter.cpp)
 };
 
 /// Endpoint attempts (balancer.cpp).
 struct Routing {
-    const CatalogueEndpoint* endpoint = nullptr;   ///< of the current attempt
-    std::uint64_t tried = 0;                       ///< bit i: model->endpoints[i] was tried
+    const CatalogueEndpoint* endpoint = nullptr;  ///< of the current attempt
+    std::uint64_t tried = 0;                      ///< bit i: model->endpoints[i] was tried
     std::uint32_t attempts = 0;
-    ngx_msec_t attempt_began_ms = 0;
+    std::int64_t attempt_began_us = 0;  ///< monotonic
+    EndpointState* state = nullptr;     ///< counts this attempt as in flight; null: it does not
+    bool judged = false;                ///< the endpoint's health knows how this attempt went
+    RequestTimer drain;                 ///< ends the reading of an answer whose client left
 };
+
+struct Request;
+using Step = void (*)(Request&);
+using Answer = void (*)(Request&, RedisResult, std::string_view text);
 
 struct Request {
     ngx_http_request_t* r = nullptr;
     Stage stage = Stage::reading;
-    ngx_int_t gate_result = NGX_DONE;    ///< what the precontent handler answers when it is run again (T15)
+    ngx_int_t gate_result = NGX_DONE;  ///< what the precontent handler answers when it is run again (T15)
 
     RequestId id{};
-    std::int64_t began_us = 0;           ///< monotonic
+    std::int64_t began_us = 0;  ///< monotonic
     std::int64_t began_unix_ms = 0;
-    std::int64_t gate_us = 0;            ///< time spent in this module so far: x-lumen-overhead-us
-    std::int64_t first_byte_us = 0;      ///< monotonic; 0: none yet
+    std::int64_t gate_began_us = 0;  ///< monotonic: the whole body was there
+    std::int64_t gate_us = 0;        ///< from the whole body to the first endpoint: x-lumen-overhead-us
+    std::int64_t first_byte_us = 0;  ///< monotonic; 0: none yet
+
+    RedisCall* call = nullptr;       ///< of this request, under way; detached when the request ends first
+    CatalogueWait catalogue_wait;    ///< for a policy that the snapshot lacks
+    Answer answer = nullptr;         ///< what the answer to `call` is given to
+    Step next = nullptr;             ///< what follows what is being waited for
+    Step reconsider = nullptr;       ///< what follows if Redis names other policies than believed
+    std::uint32_t rounds = 0;        ///< of reconsidering
+    bool catalogue_fetched = false;  ///< once for this request, not again
 
     std::shared_ptr<const Catalogue> catalogue;
     Operation operation = Operation::chat_completions;
     KeyHash key_hash{};
+    bool foreign_key = false;  ///< not of our form: only a lookup can tell it from noise
     Identity identity;
-    const CatalogueModel* model = nullptr;   ///< into *catalogue
-    const CataloguePolicy* policy = nullptr;
+    const CatalogueModel* model = nullptr;        ///< into *catalogue
+    const CataloguePolicy* policy = nullptr;      ///< the account's
+    const CataloguePolicy* key_policy = nullptr;  ///< the key's own; null: it adds nothing
     const CataloguePrice* price = nullptr;
     RequestFacts facts;
-    std::string_view body;                   ///< whole, in r->pool, followed by kJsonPadding bytes
+    std::string_view body;  ///< whole, in r->pool, followed by kJsonPadding bytes
     bool strict = false;
 
-    NanoCoins hold;                          ///< as it stands in Redis
+    NanoCoins hold;  ///< as it stands in Redis
     bool unlimited = false;
     NanoCoins balance_after_hold;
     std::optional<std::int64_t> remaining_requests;
     std::optional<std::int64_t> remaining_tokens;
-    Refusal refusal = Refusal::none;
+    Refusal refusal = Refusal::none;  ///< the one that was sent, or that waits for `auth` to confirm the key
+
+    std::string error_page;  ///< the answer in place of an error page of nginx's own
 
     RingSlot slot;
     ngx_event_t renew_timer{};
-    std::int64_t renewed_at_ms = 0;
+    RedisCall* renewal = nullptr;  ///< under way
+    NanoCoins renewal_amount;      ///< the hold it asks for
+    NanoCoins renewed_cost;        ///< cost so far when the hold was last set
+    std::int64_t renewal_failing_since_ms = 0;
     Routing routing;
     Metering metering;
-    NanoCoins cost;                          ///< final once stage is settling
+    NanoCoins cost;  ///< final once stage is settling
 };
 
 /// The request's state, also after error_page or a named location cleared nginx's ctx; never for a subrequest (T19).
@@ -90,7 +133,7 @@ Request* find_request(ngx_http_request_t* r) noexcept;
 /// Makes it, with its cleanup. Null: out of memory.
 Request* make_request(ngx_http_request_t* r);
 
-std::int64_t monotonic_us() noexcept;   ///< CLOCK_MONOTONIC, by vDSO
-std::int64_t unix_ms() noexcept;        ///< nginx's cached wall clock
+std::int64_t monotonic_us() noexcept;  ///< CLOCK_MONOTONIC, by vDSO
+std::int64_t unix_ms() noexcept;       ///< nginx's cached wall clock
 
 }  // namespace lumen

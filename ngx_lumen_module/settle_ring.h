@@ -1,33 +1,22 @@
 // The file-backed ring that remembers every request from before its admit until its settle is safe (ledger.md 6.7).
 // A slot is written by the worker that owns it; after a worker's death another one recovers its slots.
+// This is the ring's place in nginx: where it is opened and found. What is in the file: ring_file.h.
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
-#include "lumen_core/ids.h"
-#include "lumen_core/ledger_protocol.h"
-#include "lumen_core/money.h"
+#include "ngx_lumen_module/ngx.h"
+#include "ngx_lumen_module/ring_file.h"
 
 namespace lumen {
 
-enum class SlotState : std::uint32_t { free = 0, admitting = 1, running = 2, settle = 3, settled = 4 };
+/// While a configuration is loaded: remembers which cycle it is for, as the zone's init is not told.
+void configure_ring(ngx_conf_t* cf) noexcept;
+/// In the master, with the shared zone: makes or checks the file. An error refuses this configuration.
+ngx_int_t prepare_ring(ngx_log_t* log);
 
-/// A handle; index < 0: no slot.
-struct RingSlot {
-    std::int32_t index = -1;
-    explicit operator bool() const noexcept { return index >= 0; }
-};
-
-/// What a slot carries besides its state: enough to void or settle the request without the process that ran it.
-struct RingRecord {
-    RequestId request;
-    AccountId account = 0;
-    KeyId key = 0;
-    bool is_void = false;
-    NanoCoins cost;              ///< running: local shadow; settle: exact
-    std::uint64_t tokens = 0;
-    Blob blob;
-};
+/// In a worker: maps the file and takes a worker's number there. NGX_ERROR: logged; requests get billing_unavailable.
+ngx_int_t open_ring(ngx_cycle_t* cycle);
+void close_ring() noexcept;
+/// This worker's ring; null if it could not be opened.
+RingFile* worker_ring() noexcept;
 
 }  // namespace lumen

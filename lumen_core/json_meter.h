@@ -1,0 +1,56 @@
+// Meters a JSON answer of any size while it passes: its `usage`, and how much text was generated, without keeping it.
+#pragma once
+
+#include <bitset>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "lumen_core/request_facts.h"
+
+namespace lumen {
+
+/// Follows the structure of one JSON object byte by byte; what it tells does not depend on where the pieces were cut.
+/// It does not check values: whole() means that strings and brackets close, as a cut or foreign body's do not.
+class JsonMeter {
+ public:
+    /// A usage object is some hundred bytes; a longer one is not read.
+    static constexpr std::size_t kMaxUsageBytes = 16 * 1024;
+    static constexpr std::size_t kMaxDepth = 128;
+
+    explicit JsonMeter(Operation operation) noexcept;
+
+    void feed(std::string_view bytes);
+
+    /// Exactly one object has come, and nothing but white space after it.
+    bool whole() const noexcept { return whole_ && !broken_; }
+    /// The value of the top-level member `usage`, if it is an object and has come whole; else empty.
+    std::string_view usage_object() const noexcept;
+    /// Bytes of the strings that hold generated text, as they stand in the JSON (±2 %); 0 for operations without any.
+    std::uint64_t output_text_bytes() const noexcept { return output_text_bytes_; }
+
+ private:
+    void take(char c);
+    void take_in_string(char c);
+    void open(char bracket);
+    void close(char bracket);
+    void begin_string();
+
+    bool counts_text_;
+    bool whole_ = false;
+    bool broken_ = false;
+    bool in_string_ = false;
+    bool escaped_ = false;
+    bool string_is_key_ = false;
+    bool string_is_text_ = false;
+    bool after_colon_ = false;
+    bool capturing_ = false;
+    std::size_t depth_ = 0;
+    std::bitset<kMaxDepth> is_object_;  ///< by depth
+    std::string key_;                   ///< the last member name, cut after kMaxKeyBytes
+    std::string usage_;
+    std::uint64_t output_text_bytes_ = 0;
+};
+
+}  // namespace lumen

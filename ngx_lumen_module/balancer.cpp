@@ -1,0 +1,276 @@
+#include "ngx_lumen_module/balancer.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <array>
+
+#include "lumen_core/endpoint_choice.h"
+#include "ngx_lumen_module/attempt_outcome.h"
+#include "ngx_lumen_module/client_abort.h"
+#include "ngx_lumen_module/conf.h"
+#include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/settle.h"
+#include "ngx_lumen_module/settle_ring.h"
+#include "ngx_lumen_module/shared_zone.h"
+#include "ngx_lumen_module/upstream_request.h"
+
+namespace lumen {
+namespace {
+
+/// A trial of an ejected endpoint that has not answered by then is believed lost.
+constexpr std::int64_t kTrialLeaseMs = 30'000;
+
+/// xorshift64*, seeded from the system once per worker: choices need no secrecy, only evenness.
+std::uint64_t random_bits() noexcept {
+    static std::uint64_t state = 0;
+    while (state == 0) {
+        if (getrandom(&state, sizeof state, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof state)) {
+            state = static_cast<std::uint64_t>(ngx_pid) * 0x9E3779B97F4A7C15ULL ^ static_cast<std::uint64_t>(unix_ms());
+        }
+    }
+    state ^= state >> 12;
+    state ^= state << 25;
+    state ^= state >> 27;
+    return state * 0x2545F4914F6CDD1DULL;
+}
+
+std::size_t candidate_count(const CatalogueModel& model) noexcept {
+    return std::min(model.endpoints.size(), kMaxEndpointsPerModel);
+}
+
+bool was_tried(const Routing& routing, std::size_t index) noexcept {
+    return ((routing.tried >> index) & 1) != 0;
+}
+
+std::optional<EndpointPick> pick(const Request& request) noexcept {
+    const CatalogueModel& model = *request.model;
+    std::array<EndpointCandidate, kMaxEndpointsPerModel> candidates;
+    const std::size_t count = candidate_count(model);
+    for (std::size_t i = 0; i < count; ++i) {
+        const CatalogueEndpoint& endpoint = model.endpoints[i];
+        EndpointCandidate& candidate = candidates[i];
+        candidate.weight = endpoint.weight;
+        candidate.draining = endpoint.draining;
+        candidate.tried = was_tried(request.routing, i);
+        EndpointState* state = endpoint_state(endpoint.id);
+        if (state == nullptr) continue;
+        candidate.health = read_health(*state);
+        candidate.in_flight = in_flight(*state);
+    }
+    return choose_endpoint(candidates.data(), count, unix_ms(), random_bits());
+}
+
+void claim_trial(EndpointHealth& health, void* now_ms) {
+    begin_trial(health, *static_cast<const std::int64_t*>(now_ms), kTrialLeaseMs);
+}
+
+/// From here the attempt counts: as in flight, and in the ring, where an endpoint means that the request was sent (I5).
+void begin_attempt(Request& request, const EndpointPick& picked) {
+    Routing& routing = request.routing;
+    routing.endpoint = &request.model->endpoints[picked.index];
+    routing.tried |= std::uint64_t{1} << picked.index;
+    ++routing.attempts;
+    routing.judged = false;
+    routing.attempt_began_us = monotonic_us();
+    routing.state = endpoint_state(routing.endpoint->id);
+    if (routing.state == nullptr) return;
+    if (worker_ring() != nullptr) count_in_flight(*routing.state, worker_ring()->worker());
+    std::int64_t now = unix_ms();
+    if (picked.trial) update_health(*routing.state, claim_trial, &now);
+}
+
+/// Candidates that a further attempt could go to.
+std::size_t untried(const Request& request) noexcept {
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < candidate_count(*request.model); ++i) {
+        if (!was_tried(request.routing, i) && !request.model->endpoints[i].draining) ++left;
+    }
+    return left;
+}
+
+/// FNV-1a over what makes a connection to this endpoint usable for no other: keepalive compares addresses by bytes, so
+/// these bytes become part of the address (T39).
+std::uint32_t generation_of(const CatalogueEndpoint& endpoint) noexcept {
+    std::uint32_t hash = 0x811C9DC5U;
+    const auto mix = [&hash](std::string_view text) {
+        for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x01000193U;
+    };
+    mix(endpoint.https ? "https" : "http");
+    mix(endpoint.host);
+    return hash;
+}
+
+/// One of the endpoint's addresses, in the request's pool. NGX_ERROR: the catalogue's text is no address.
+ngx_int_t set_address(ngx_peer_connection_t* pc, ngx_http_request_t* r, const CatalogueEndpoint& endpoint) {
+    if (endpoint.addresses.empty()) return NGX_ERROR;
+    const std::string& text = endpoint.addresses[random_bits() % endpoint.addresses.size()];
+    auto* address = static_cast<ngx_addr_t*>(ngx_pcalloc(r->pool, sizeof(ngx_addr_t)));
+    auto* name = static_cast<ngx_str_t*>(ngx_palloc(r->pool, sizeof(ngx_str_t)));
+    auto* bytes = static_cast<u_char*>(ngx_pnalloc(r->pool, text.size()));
+    if (address == nullptr || name == nullptr || bytes == nullptr) return NGX_ERROR;
+    ngx_memcpy(bytes, text.data(), text.size());
+    *name = {text.size(), bytes};  // read again when the access log is written (T43)
+    if (ngx_parse_addr_port(r->pool, address, name->data, name->len) != NGX_OK) return NGX_ERROR;
+
+    const std::uint32_t generation = generation_of(endpoint);
+    auto* socket_address = static_cast<u_char*>(ngx_pcalloc(r->pool, sizeof(ngx_sockaddr_t)));
+    if (socket_address == nullptr) return NGX_ERROR;
+    ngx_memcpy(socket_address, address->sockaddr, address->socklen);
+    pc->sockaddr = reinterpret_cast<struct sockaddr*>(socket_address);
+    pc->socklen = address->socklen;
+    if (pc->sockaddr->sa_family == AF_INET) {
+        ngx_memcpy(reinterpret_cast<struct sockaddr_in*>(socket_address)->sin_zero, &generation, sizeof generation);
+    } else {
+        ngx_memcpy(socket_address + address->socklen, &generation, sizeof generation);
+        pc->socklen += static_cast<socklen_t>(sizeof generation);
+    }
+    pc->name = name;
+    return NGX_OK;
+}
+
+ngx_int_t connect_to(ngx_peer_connection_t* pc, Request& request) {
+    ngx_http_request_t* r = request.r;
+    const CatalogueEndpoint& endpoint = *request.routing.endpoint;
+    if (endpoint.https && r->upstream->conf->ssl == nullptr) {
+        // TLS under `proxy_pass http://` would crash the worker (T40).
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "lumen: endpoint \"%s\" wants https: proxy_pass must name https://", endpoint.name.c_str());
+        return NGX_ERROR;
+    }
+    if (set_address(pc, r, endpoint) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0, "lumen: endpoint \"%s\" has no usable address",
+                      endpoint.name.c_str());
+        return NGX_ERROR;
+    }
+    r->upstream->ssl = endpoint.https ? 1 : 0;
+    pc->cached = 0;
+    pc->connection = nullptr;
+    report_progress(request);  // the ring knows the endpoint before it is asked
+    watch_client(request);
+    return NGX_OK;
+}
+
+/// The next endpoint, with the request rebuilt for it: path, model name and credentials are its own (T34).
+ngx_int_t fail_over(Request& request) {
+    const std::optional<EndpointPick> picked = pick(request);
+    if (!picked) return NGX_BUSY;
+    begin_attempt(request, *picked);
+    ngx_http_request_t* r = request.r;
+    if (build_upstream_request(request) != NGX_OK) return NGX_ERROR;
+    r->upstream->request_bufs = r->request_body->bufs;
+    return r->upstream->create_request(r) == NGX_OK ? NGX_OK : NGX_ERROR;
+}
+
+ngx_int_t get_peer(ngx_peer_connection_t* pc, void* data) noexcept {
+    auto& request = *static_cast<Request*>(data);
+    return guarded(pc->log, "get peer", ngx_int_t{NGX_ERROR}, [&]() -> ngx_int_t {
+        // An attempt that is not judged is the first one, or one that only met a stale connection: same endpoint (T38).
+        if (request.routing.judged) {
+            const ngx_int_t rc = fail_over(request);
+            if (rc != NGX_OK) return rc;
+        }
+        return connect_to(pc, request);
+    });
+}
+
+/// The endpoint closed an idle connection just as it was used again: says nothing about the endpoint (T38).
+bool met_stale_connection(const ngx_peer_connection_t* pc, ngx_uint_t status, bool timed_out) noexcept {
+    return pc->cached && status == 0 && !timed_out;
+}
+
+void free_peer(ngx_peer_connection_t* pc, void* data, ngx_uint_t state) noexcept {
+    auto& request = *static_cast<Request*>(data);
+    guarded_void(pc->log, "free peer", [&] {
+        if (pc->tries > 0) --pc->tries;  // nginx gives it back after a stale connection
+        const ngx_http_upstream_t& upstream = *request.r->upstream;
+        if (upstream.request_sent) request.metering.sent_upstream = true;
+        const ngx_connection_t* connection = pc->connection;
+        const bool timed_out = connection != nullptr && (connection->read->timedout || connection->write->timedout);
+        // What nginx itself would say comes later; an answer's own status is here, and 0 is none (T37).
+        const ngx_uint_t status = upstream.state != nullptr ? upstream.state->status : 0;
+        if (state != 0 && met_stale_connection(pc, status, timed_out)) return;
+        const bool our_doing = request.metering.client_gone || request.metering.stopped_by != Refusal::none;
+        if (state != 0 && !our_doing) judge_attempt(request, status, timed_out, upstream.request_sent != 0);
+        release_endpoint(request);
+    });
+}
+
+ngx_int_t set_session(ngx_peer_connection_t*, void*) noexcept {
+    return NGX_OK;
+}
+void save_session(ngx_peer_connection_t*, void*) noexcept {}
+
+ngx_int_t init_peer(ngx_http_request_t* r, ngx_http_upstream_srv_conf_t*) noexcept {
+    Request* request = find_request(r);
+    if (request == nullptr || request->routing.endpoint == nullptr) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "lumen_balancer is used in a location without \"lumen on\"");
+        return NGX_ERROR;
+    }
+    ngx_peer_connection_t& peer = r->upstream->peer;
+    peer.data = request;
+    peer.get = get_peer;
+    peer.free = free_peer;
+    peer.set_session = set_session;  // TLS would call through null (T41)
+    peer.save_session = save_session;
+    // As many as are really left: with more, nginx would ask for one that is not there and answer a bare 502 (T36).
+    peer.tries = std::min<ngx_uint_t>(location_conf(r)->tries, 1 + untried(*request));
+    return NGX_OK;
+}
+
+ngx_int_t init_upstream(ngx_conf_t* cf, ngx_http_upstream_srv_conf_t* upstream) noexcept {
+    if (upstream->servers->nelts != 1) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "upstream \"%V\": lumen_balancer takes its servers from the catalogue, write none",
+                      &upstream->host);
+        return NGX_ERROR;
+    }
+    upstream->peer.init = init_peer;
+    return NGX_OK;
+}
+
+}  // namespace
+
+char* balancer_directive(ngx_conf_t* cf, ngx_command_t*, void*) {
+    auto* upstream =
+        static_cast<ngx_http_upstream_srv_conf_t*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module));
+    if (upstream->peer.init_upstream != nullptr) {
+        return const_cast<char*>("must come before \"keepalive\" and other load balancing methods");
+    }
+    // nginx refuses an upstream without servers (T32).
+    auto* nobody = static_cast<ngx_http_upstream_server_t*>(ngx_array_push(upstream->servers));
+    if (nobody == nullptr) return static_cast<char*>(NGX_CONF_ERROR);
+    ngx_memzero(nobody, sizeof *nobody);
+    upstream->peer.init_upstream = init_upstream;
+    upstream->flags = NGX_HTTP_UPSTREAM_CREATE;
+    return NGX_CONF_OK;
+}
+
+Refusal choose_first_endpoint(Request& request) {
+    const std::optional<EndpointPick> picked = pick(request);
+    if (!picked) return Refusal::no_healthy_endpoint;
+    begin_attempt(request, *picked);
+    if (build_upstream_request(request) == NGX_OK) return Refusal::none;
+    release_endpoint(request);
+    return Refusal::internal_error;
+}
+
+void release_endpoint(Request& request) noexcept {
+    EndpointState* state = request.routing.state;
+    if (state == nullptr) return;
+    request.routing.state = nullptr;
+    if (worker_ring() != nullptr) uncount_in_flight(*state, worker_ring()->worker());
+}
+
+void endpoint_answered(Request& request, ngx_uint_t status) {
+    request.metering.sent_upstream = true;
+    judge_attempt(request, status, false, true);
+}
+
+void endpoint_broke_off(Request& request) {
+    request.routing.judged = false;  // it answered well at first; this is worse
+    judge_attempt(request, 0, false, true);
+}
+
+}  // namespace lumen

@@ -1,0 +1,228 @@
+#include "ngx_lumen_module/settle.h"
+
+#include <algorithm>
+
+#include "ngx_lumen_module/conf.h"
+#include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/hold_size.h"
+#include "ngx_lumen_module/redis_client.h"
+#include "ngx_lumen_module/settle_queue.h"
+#include "ngx_lumen_module/settle_ring.h"
+#include "ngx_lumen_module/usage_filter.h"
+
+namespace lumen {
+namespace {
+
+constexpr ngx_msec_t kFirstRenewalMs = 2'000;
+constexpr ngx_msec_t kRenewalMs = 20'000;
+/// A renewal that got no answer is repeated soon: the hold lives 90 s, and a strict stream may be waiting for it.
+constexpr ngx_msec_t kRenewalRetryMs = 500;
+/// A strict stream that waits for a renewal is given up after this.
+constexpr std::int64_t kLongestWaitMs = 10'000;
+
+std::uint32_t clamp_ms(std::int64_t us) noexcept {
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(us / 1000, 0, UINT32_MAX));
+}
+
+std::uint16_t final_status(const Request& request) noexcept {
+    const ngx_uint_t status = request.r->headers_out.status;
+    if (request.metering.client_gone || request.r->connection->error || status == 0) {
+        return NGX_HTTP_CLIENT_CLOSED_REQUEST;
+    }
+    return static_cast<std::uint16_t>(status);
+}
+
+RingRecord record_of(const Request& request) noexcept {
+    RingRecord record;
+    record.request = request.id;
+    record.account = request.identity.account;
+    record.key = request.identity.key;
+    record.cost = request.cost;
+    const Usage& usage = request.metering.usage;
+    record.tokens = usage.input_tokens + usage.output_tokens;
+    record.usage.model = request.model != nullptr ? request.model->id : 0;
+    record.usage.endpoint = request.routing.endpoint != nullptr ? request.routing.endpoint->id : 0;
+    record.usage.price = request.price != nullptr ? request.price->id : 0;
+    record.usage.usage = usage;
+    record.usage.duration_ms = clamp_ms(monotonic_us() - request.began_us);
+    record.usage.ttft_ms = request.first_byte_us != 0 ? clamp_ms(request.first_byte_us - request.began_us) : 0;
+    record.usage.source = request.metering.source;
+    record.usage.status = request.metering.upstream_status;
+    return record;
+}
+
+void cancel_renewal(Request& request) noexcept {
+    if (request.renew_timer.timer_set) {
+        ngx_del_timer(&request.renew_timer);
+    }
+    if (request.renewal != nullptr) {
+        detach(request.renewal);
+        request.renewal = nullptr;
+    }
+}
+
+void hand_over(Request& request, const RingRecord& record) noexcept {
+    cancel_renewal(request);
+    enqueue_settle(request.slot, record);
+    request.slot = {};
+}
+
+void renew(Request& request);
+
+void renew_in(Request& request, ngx_msec_t delay_ms) noexcept {
+    if (request.stage != Stage::running) return;
+    ngx_add_timer(&request.renew_timer, delay_ms);
+}
+
+void on_renew_timer(ngx_event_t* event) {
+    auto& request = *static_cast<Request*>(event->data);
+    guarded_void(event->log, "renew timer", [&] { renew(request); });
+}
+
+void renewal_failed(Request& request) {
+    const std::int64_t now = unix_ms();
+    if (request.renewal_failing_since_ms == 0) request.renewal_failing_since_ms = now;
+    if (answer_waits(request) && now - request.renewal_failing_since_ms > kLongestWaitMs) {
+        stop_answer(request, Refusal::billing_unavailable);
+        return;
+    }
+    renew_in(request, kRenewalRetryMs);
+}
+
+void renewed(Request& request, const LedgerReply& reply) {
+    request.hold = request.renewal_amount;
+    request.renewed_cost = cost_of(request);
+    request.renewal_failing_since_ms = 0;
+    renew_in(request, kRenewalMs);
+    if (!reply.account_active) {
+        stop_answer(request, Refusal::account_disabled);
+    } else {
+        resume_answer(request);
+    }
+}
+
+void take_renewal(Request& request, RedisResult result, std::string_view text) {
+    request.renewal = nullptr;
+    if (request.stage != Stage::running) return;
+    const LedgerReply reply = result == RedisResult::reply ? parse_reply(Script::renew, text) : LedgerReply{};
+    switch (reply.reply) {
+        case Reply::ok:
+            renewed(request, reply);
+            break;
+        case Reply::refused:
+            stop_answer(request, Refusal::coins_ran_out);
+            break;
+        case Reply::gone:
+            // The hold was reaped or lost. The settle will be LATE and booked; a strict account may not go on unheld.
+            if (request.strict && !request.unlimited) stop_answer(request, Refusal::billing_unavailable);
+            break;
+        default:
+            renewal_failed(request);
+    }
+}
+
+void on_renewal(void* owner, RedisResult result, std::string_view text) {
+    auto& request = *static_cast<Request*>(owner);
+    ngx_connection_t* connection = request.r->connection;
+    guarded_void(connection->log, "renewal", [&] { take_renewal(request, result, text); });
+    ngx_http_run_posted_requests(connection);  // the request may be gone
+}
+
+void renew(Request& request) {
+    if (request.stage != Stage::running || request.renewal != nullptr) return;
+    if (request.renew_timer.timer_set) {
+        ngx_del_timer(&request.renew_timer);
+    }
+    RenewArguments arguments;
+    arguments.request = request.id;
+    arguments.account = request.identity.account;
+    arguments.key = request.identity.key;
+    arguments.amount = request.renewal_amount = std::max(request.hold, hold_from_here(request));
+    arguments.shadow = cost_of(request);
+    RenewCall call(arguments);
+    request.renewal =
+        redis_send(RedisLane::requests, call, main_conf(request.r)->redis_timeout_ms, on_renewal, &request);
+    if (request.renewal == nullptr) renewal_failed(request);
+}
+
+/// Half of what the hold had left when it was last set is used up, and a larger hold is possible.
+bool hold_is_running_low(const Request& request, NanoCoins cost_so_far) noexcept {
+    if (request.unlimited || cost_so_far <= request.renewed_cost) return false;
+    const std::int64_t room = request.hold.nano() - request.renewed_cost.nano();
+    const std::int64_t used = cost_so_far.nano() - request.renewed_cost.nano();
+    return used > room / 2 && hold_from_here(request) > request.hold;
+}
+
+}  // namespace
+
+ngx_int_t settle_init_process(ngx_cycle_t* cycle) {
+    const MainConf* conf = main_conf(static_cast<const ngx_cycle_t*>(cycle));
+    if (conf == nullptr || !conf->configured) return NGX_OK;
+    // Without its ring a worker still runs: it refuses every priced request, and says why in the log.
+    if (open_ring(cycle) != NGX_OK || worker_ring() == nullptr) return NGX_OK;
+    return settle_queue_init(cycle);
+}
+
+void settle_exit_process(ngx_cycle_t*) {
+    settle_queue_exit();
+    close_ring();
+}
+
+bool reserve_slot(Request& request) {
+    request.slot = take_slot(record_of(request));
+    return static_cast<bool>(request.slot);
+}
+
+void release_slot(Request& request) {
+    if (!request.slot) return;
+    worker_ring()->release(request.slot);
+    request.slot = {};
+}
+
+void abandon_admit(Request& request) {
+    if (!request.slot) return;
+    RingRecord record = record_of(request);
+    record.is_void = true;
+    hand_over(request, record);
+    request.stage = Stage::settling;
+}
+
+void begin_running(Request& request) {
+    request.stage = Stage::running;
+    request.renewed_cost = expected_input_cost(request);
+    worker_ring()->write(request.slot, SlotState::running, record_of(request));
+    request.renew_timer.handler = on_renew_timer;
+    request.renew_timer.data = &request;
+    request.renew_timer.log = request.r->connection->log;
+    request.renew_timer.cancelable = 1;  // the request itself keeps a finishing worker alive (T56)
+    renew_in(request, kFirstRenewalMs);
+}
+
+void report_progress(Request& request) {
+    if (request.stage != Stage::running) return;
+    request.cost = cost_of(request);
+    worker_ring()->write(request.slot, SlotState::running, record_of(request));
+    if (hold_is_running_low(request, request.cost)) renew(request);
+}
+
+void settle_request(Request& request) {
+    if (request.stage == Stage::admitting) {
+        abandon_admit(request);
+        return;
+    }
+    if (request.stage != Stage::running) return;
+    request.stage = Stage::settling;
+    request.cost = cost_of(request);
+    RingRecord record = record_of(request);
+    record.usage.status = final_status(request);
+    record.is_void = !request.metering.sent_upstream;
+    hand_over(request, record);
+}
+
+NanoCoins cost_of(const Request& request) noexcept {
+    if (request.price == nullptr) return {};
+    const bool success = request.metering.upstream_status / 100 == 2;
+    return cost(request.price->price, request.metering.usage, success && request.metering.answer_began);
+}
+
+}  // namespace lumen
