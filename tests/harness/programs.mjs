@@ -1,7 +1,7 @@
 // What a build made, where it is, and copies of it that the server user can reach.
-import { chmodSync, copyFileSync, existsSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, cpSync, existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { makeServerDir } from './machine.mjs';
+import { checkout, makeServerDir } from './machine.mjs';
 
 const BUILT = {
   'lumen-admind': 'admind/lumen-admind',
@@ -14,17 +14,27 @@ export function builtPrograms(buildDir) {
   return Object.fromEntries(Object.entries(BUILT).map(([name, place]) => [name, path.join(buildDir, place)]));
 }
 
+/// The copies in an instance's app directory.
+export function installedPrograms(appDir) {
+  return Object.fromEntries(Object.keys(BUILT).map((name) => [name, path.join(appDir, name)]));
+}
+
 /// Copies them, so that the server user reaches them wherever the checkout is, and a build does not pull them from under
 /// a running server. name → path of the copy.
 export function installPrograms(appDir, buildDir) {
   makeServerDir(appDir);
-  const copies = {};
+  const copies = installedPrograms(appDir);
   for (const [name, built] of Object.entries(builtPrograms(buildDir))) {
     if (!existsSync(built)) throw new Error(`${built} is not built`);
-    copies[name] = path.join(appDir, name);
     rmSync(copies[name], { force: true });  // the file of a running program cannot be written into, but replaced
     copyFileSync(built, copies[name]);
     chmodSync(copies[name], 0o755);
   }
   return copies;
+}
+
+/// The built pages, likewise.
+export function installPages(webDir) {
+  rmSync(webDir, { recursive: true, force: true });
+  cpSync(path.join(checkout, 'admind/web/dist'), webDir, { recursive: true });
 }

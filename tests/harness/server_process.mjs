@@ -22,6 +22,13 @@ function startTime(pid) {
 
 const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 
+/// Pid of the process that wrote itself down there, or null. A file that outlived its process (or a reboot) names nobody.
+export function runningPid(pidFile) {
+  if (!existsSync(pidFile)) return null;
+  const [pid, began, boot] = readFileSync(pidFile, 'utf8').trim().split(' ');
+  return boot === bootId && began !== undefined && startTime(pid) === began ? Number(pid) : null;
+}
+
 export class ServerProcess {
     /// `command`: argument list, or a function that returns one, asked at each start.
     /// `ready`: async, true once the server does its work.
@@ -34,14 +41,9 @@ export class ServerProcess {
         mkdirSync(path.dirname(this.logFile), {recursive: true});
     }
 
-    /// Pid of the running server, or null. A pid file that outlived its process (or a reboot) names nobody.
-    get pid() {
-        if (!existsSync(this.pidFile)) return null;
-        const [pid, began, boot] = readFileSync(this.pidFile, 'utf8').trim().split(' ');
-        return boot === bootId && began !== undefined && startTime(pid) === began ? Number(pid) : null;
-    }
+    get pid() { return runningPid(this.pidFile); }
 
-    /// Starts it unless it runs, and waits until it is ready.
+  /// Starts it unless it runs, and waits until it is ready.
     async start() {
         if (this.pid === null) this.#spawn();
         await this.waitUntilReady();

@@ -1,0 +1,149 @@
+// ./lumen test [SUITE...]: builds what the suites need, runs them, and closes with `N passed, N failed`.
+// A suite is a directory of tests/: its C++ binaries (targets *_tests) and its node:test files (*.test.mjs).
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { lint } from './lint.mjs';
+import { buildDir, checkout, makeServerDir, tail } from './machine.mjs';
+import { COUNTS } from './test_reporter.mjs';
+
+const SUITES = ['lint', 'core', 'scripts', 'admind', 'module', 'web', 'simulation'];
+const PROGRAMS = ['lumen-admind', 'ngx_http_lumen_module', 'lumen-model-server', 'pages', 'test-packages'];
+const JOB_SECONDS = 600;
+const testDir = path.join(checkout, 'tests');
+
+const totals = { passed: 0, failed: 0 };
+process.umask(0o022);
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(asked) {
+  const unknown = asked.find((name) => !SUITES.includes(name));
+  if (unknown !== undefined) {
+    console.error(`lumen test: unknown suite ${unknown}; there are ${SUITES.join(' ')}`);
+    return 64;
+  }
+  // A short place that the servers' user can enter.
+  const scratch = mkdtempSync('/tmp/lumen-test-');
+  makeServerDir(scratch);
+  await runSuites(asked.length > 0 ? SUITES.filter((name) => asked.includes(name)) : SUITES, scratch);
+  if (totals.failed === 0) rmSync(scratch, { recursive: true, force: true });
+  else console.log(`\nWhat the failed ones left is in ${scratch}`);
+  console.log(`\n${totals.passed} passed, ${totals.failed} failed`);
+  return totals.failed === 0 && totals.passed > 0 ? 0 : 1;
+}
+
+async function runSuites(suites, scratch) {
+  if (suites.includes('lint'))
+    for (const { name, problems } of await lint()) add(`lint: ${name}`, oneTest(problems.length === 0), problems.map((p) => `    ${p}`).join('\n'));
+  const jobs = [];
+  for (const suite of suites.filter((name) => name !== 'lint')) jobs.push(...await prepare(suite, scratch));
+  await inParallel(jobs, os.availableParallelism());
+}
+
+/// Builds what the suite needs; its jobs. A suite that cannot be built, or has nothing in it, has failed.
+async function prepare(suite, scratch) {
+  try {
+    const binaries = await gtestBinaries(suite);
+    const files = readdirSync(path.join(testDir, suite)).filter((name) => name.endsWith('.test.mjs'));
+    if (binaries.length + files.length === 0) throw new Error(`no tests in tests/${suite}`);
+    await build([...binaries.map((binary) => path.basename(binary)), ...(files.length > 0 ? PROGRAMS : [])]);
+    return [
+      ...binaries.map((binary) => () => runGtest(suite, binary, scratch)),
+      ...files.map((file) => () => runNodeTest(suite, file, scratch)),
+    ];
+  } catch (error) {
+    add(`${suite}: could not be built`, oneTest(false), error.message);
+    return [];
+  }
+}
+
+async function build(targets) {
+  const { code, output } = await run(path.join(checkout, 'lumen'), ['build', ...targets], { LUMEN_BUILD_DIR: buildDir });
+  if (code !== 0) throw new Error(output);
+}
+
+/// Paths in the build directory of the suite's targets that end in _tests.
+async function gtestBinaries(suite) {
+  if (!existsSync(path.join(testDir, suite, 'CMakeLists.txt'))) return [];
+  await build(['build.ninja']);
+  const { output } = await run('ninja', ['-C', buildDir, '-t', 'targets', 'all']);
+  const names = output.matchAll(new RegExp(`^(tests/${suite}/[a-z_]+_tests): `, 'gm'));
+  return [...names].map(([, name]) => name);
+}
+
+async function runGtest(suite, binary, scratch) {
+  const name = path.basename(binary);
+  const report = path.join(scratch, `${name}.json`);
+  const { code, output, seconds } = await run(path.join(buildDir, binary), ['--gtest_brief=1', '--gtest_color=no', `--gtest_output=json:${report}`]);
+  if (!existsSync(report)) {
+    add(`${suite}/${name}`, oneTest(false), `ended with ${code}\n${output}`, seconds);
+    return;
+  }
+  const { tests, failures, errors = 0 } = JSON.parse(readFileSync(report, 'utf8'));
+  const failed = Math.max(failures + errors, code === 0 ? 0 : 1);
+  add(`${suite}/${name}`, { passed: tests - failures - errors, failed }, output, seconds);
+}
+
+async function runNodeTest(suite, file, scratch) {
+  const reporter = path.join(testDir, 'harness/test_reporter.mjs');
+  const dir = mkdtempSync(path.join(scratch, `${path.basename(file, '.test.mjs')}-`));
+  makeServerDir(dir);
+  const { code, output, seconds } = await run(process.execPath, [`--test-reporter=${reporter}`, path.join(testDir, suite, file)],
+    { LUMEN_TEST_DIR: dir, LUMEN_BUILD_DIR: buildDir });
+  const lines = output.split('\n');
+  const counts = lines.findLast?.((line) => line.startsWith(COUNTS)) ?? lines.filter((line) => line.startsWith(COUNTS)).pop();
+  const shown = lines.filter((line) => !line.startsWith(COUNTS)).join('\n');
+  const { passed, failed } = counts ? JSON.parse(counts.slice(COUNTS.length)) : oneTest(false);
+  // A file that ends badly without a failed test has failed too: a hook, a crash, a promise nobody awaited.
+  add(`${suite}/${file}`, { passed, failed: Math.max(failed, code === 0 && passed > 0 ? 0 : 1) }, `${shown}\n${stackLogs(dir)}`, seconds);
+}
+
+/// Ends of the logs of the servers that a failed file left behind.
+function stackLogs(dir) {
+  const logs = [];
+  for (const stack of readdirSync(dir)) {
+    const logDir = path.join(dir, stack, 'state/log');
+    if (!existsSync(logDir)) continue;
+    for (const file of readdirSync(logDir)) logs.push(`--- ${stack}/${file}\n${tail(path.join(logDir, file))}`);
+  }
+  return logs.join('\n');
+}
+
+function oneTest(passed) {
+  return passed ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+}
+
+function add(name, { passed, failed }, output = '', seconds = undefined) {
+  totals.passed += passed;
+  totals.failed += failed;
+  const took = seconds === undefined ? '' : ` in ${seconds.toFixed(1)} s`;
+  console.log(`${failed === 0 ? 'ok    ' : 'FAILED'} ${name}: ${passed} passed, ${failed} failed${took}`);
+  if (failed > 0) console.log(output.trimEnd());
+}
+
+/// Its output (both streams in order) and exit code; killed with all it started when it takes too long.
+function run(program, args, env = {}) {
+  const began = Date.now();
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { cwd: '/', detached: true, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { output += text; });
+    const timer = setTimeout(() => {
+      output += `\nkilled: it took more than ${JOB_SECONDS} s\n`;
+      process.kill(-child.pid, 'SIGKILL');
+    }, JOB_SECONDS * 1000);
+    child.on('error', (error) => { output += error.message; });
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code: code ?? 1, output, seconds: (Date.now() - began) / 1000 });
+    });
+  });
+}
+
+async function inParallel(jobs, width) {
+  const waiting = [...jobs];
+  await Promise.all(Array.from({ length: width }, async () => {
+    while (waiting.length > 0) await waiting.shift()();
+  }));
+}
