@@ -13,7 +13,8 @@ RequestId new_request() {
     static std::atomic<std::uint32_t> counter{0};
     const std::uint32_t number = ++counter;
     std::array<std::uint8_t, 10> random{};
-    for (std::size_t i = 0; i < 4; ++i) random[i] = static_cast<std::uint8_t>(number >> (8 * i));
+    // The first bytes share theirs with the version and the variant of the id.
+    for (std::size_t i = 0; i < 4; ++i) random[4 + i] = static_cast<std::uint8_t>(number >> (8 * i));
     return make_request_id(kStartMs, random);
 }
 
