@@ -76,7 +76,9 @@ void renew_in(Request& request, ngx_msec_t delay_ms) noexcept {
 
 void on_renew_timer(ngx_event_t* event) {
     auto& request = *static_cast<Request*>(event->data);
-    guarded_void(event->log, "renew timer", [&] { renew(request); });
+    ngx_connection_t* connection = request.r->connection;
+    guarded_void(connection->log, "renew timer", [&] { renew(request); });
+    ngx_http_run_posted_requests(connection);  // the request may be gone
 }
 
 void renewal_failed(Request& request) {
@@ -137,7 +139,7 @@ void renew(Request& request) {
     arguments.request = request.id;
     arguments.account = request.identity.account;
     arguments.key = request.identity.key;
-    arguments.amount = request.renewal_amount = std::max(request.hold, hold_from_here(request));
+    arguments.amount = request.renewal_amount = std::max({request.hold, hold_from_here(request), cost_of(request)});
     arguments.shadow = cost_of(request);
     RenewCall call(arguments);
     request.renewal =
@@ -147,7 +149,8 @@ void renew(Request& request) {
 
 /// Half of what the hold had left when it was last set is used up, and a larger hold is possible.
 bool hold_is_running_low(const Request& request, NanoCoins cost_so_far) noexcept {
-    if (request.unlimited || cost_so_far <= request.renewed_cost) return false;
+    if (request.unlimited) return false;
+    if (cost_so_far > request.hold) return true;
     const std::int64_t room = request.hold.nano() - request.renewed_cost.nano();
     const std::int64_t used = cost_so_far.nano() - request.renewed_cost.nano();
     return used > room / 2 && hold_from_here(request) > request.hold;

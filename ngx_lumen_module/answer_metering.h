@@ -1,0 +1,16 @@
+// Turns what an answer has told so far into the usage that is charged, and ends the metering (spec/api.md §4).
+#pragma once
+
+#include "ngx_lumen_module/answer_state.h"
+
+namespace lumen {
+
+/// From the stream's meter; an estimate while no usage has come, nothing while no output has.
+void meter_stream(Request& request);
+/// From a JSON answer that has come whole: its usage, or an estimate by what was asked and generated. `whole_answer` is
+/// empty for an answer that was not kept.
+void meter_json(Request& request, std::string_view whole_answer, const JsonMeter& json);
+/// The answer never became whole and the client got nothing of it: nothing is charged.
+void forget_usage(Request& request) noexcept;
+
+}  // namespace lumen

@@ -1,0 +1,192 @@
+// A stream of server-sent events on its way: metered, freed of what we asked for, closed with what it cost.
+#include "lumen_core/api_error.h"
+#include "ngx_lumen_module/answer_forms.h"
+#include "ngx_lumen_module/answer_metering.h"
+#include "ngx_lumen_module/balancer.h"
+#include "ngx_lumen_module/client_abort.h"
+#include "ngx_lumen_module/metrics.h"
+#include "ngx_lumen_module/settle.h"
+
+namespace lumen {
+namespace {
+
+/// r->buffered bit of a filter that is never on /v1 (image_filter): nginx must not end a request whose text waits.
+constexpr unsigned kAnswerWaits = 0x08;
+
+void set_waits(Request& request, bool waits) noexcept {
+    request.metering.answer->waits = waits;
+    if (waits) {
+        request.r->buffered |= kAnswerWaits;
+    } else {
+        request.r->buffered &= static_cast<unsigned char>(~kAnswerWaits & 0x0F);
+    }
+}
+
+MeteredSoFar metered_so_far(const Metering& metering) noexcept {
+    return {metering.usage, metering.source, metering.output_bytes};
+}
+
+/// Takes what the meter lets out into `text`, and notes where the closing event begins.
+void collect(AnswerState& answer, const StreamOutput& out) {
+    for (std::size_t i = 0; i < out.pieces.size(); ++i) {
+        if (i == out.closing) answer.closing = answer.text.size();
+        answer.text += out.pieces[i];
+    }
+}
+
+/// `text` goes out. The closing event is the moment of truth: usage has come before it, so the cost is final.
+bool give_out(Request& request, ngx_buf_t* source) {
+    AnswerState& answer = *request.metering.answer;
+    if (answer.closing != std::string::npos) {
+        settle_request(request);
+        const std::string comment =
+            ": lumen cost=" + format_coins_fixed(request.cost) + " request=" + std::string(request.id.view()) + "\n\n";
+        answer.text.insert(answer.closing, comment);
+        answer.closing = std::string::npos;
+    } else {
+        report_progress(request);
+    }
+    if (!answer.text.empty()) answer.last_byte = answer.text.back();
+    const bool added = answer.output.add_text(request.r->pool, answer.text, source);
+    answer.text.clear();
+    return added;
+}
+
+/// Strict: nothing beyond the hold goes out before a larger one is in place.
+bool exceeds_hold(const Request& request) noexcept {
+    return request.strict && !request.unlimited && !request.metering.client_gone && request.stage == Stage::running &&
+           cost_of(request) > request.hold;
+}
+
+bool pass_or_wait(Request& request, ngx_buf_t* source) {
+    if (!exceeds_hold(request)) return give_out(request, source);
+    set_waits(request, true);
+    if (source != nullptr) consume(*source);
+    report_progress(request);  // asks for the larger hold
+    return true;
+}
+
+void drop_waiting(Request& request) {
+    AnswerState& answer = *request.metering.answer;
+    if (!answer.waits) return;
+    request.metering.usage = answer.before.usage;
+    request.metering.source = answer.before.source;
+    request.metering.output_bytes = answer.before.output_bytes;
+    answer.text.clear();
+    answer.closing = std::string::npos;
+    set_waits(request, false);
+}
+
+bool add_error_event(Request& request, Refusal refusal) {
+    AnswerState& answer = *request.metering.answer;
+    std::string event;
+    if (answer.last_byte != '\n') event = "\n\n";  // the client must not read it as part of a cut event
+    event += openai_error_event(refusal, {});
+    request.refusal = refusal;
+    return answer.output.add_text(request.r->pool, event, nullptr);
+}
+
+/// Without [DONE]: a stream that just ends would look like a success to every SDK (L29).
+bool end_badly(Request& request) {
+    AnswerState& answer = *request.metering.answer;
+    drop_waiting(request);
+    const Refusal stopped_by = request.metering.stopped_by;
+    if (stopped_by == Refusal::none && !request.metering.client_gone) {
+        count_interrupted(InterruptedBy::upstream);
+        endpoint_broke_off(request);
+    }
+    settle_request(request);
+    answer.ended = true;
+    return add_error_event(request, stopped_by != Refusal::none ? stopped_by : Refusal::upstream_interrupted) &&
+           answer.output.add_last(request.r->pool);
+}
+
+bool take_text(Request& request, ngx_buf_t& buf) {
+    AnswerState& answer = *request.metering.answer;
+    if (request.first_byte_us == 0) request.first_byte_us = monotonic_us();
+    answer.before = metered_so_far(request.metering);
+    StreamOutput out;
+    request.metering.stream->feed(bytes_of(buf), out);
+    meter_stream(request);
+    collect(answer, out);
+    return pass_or_wait(request, &buf);
+}
+
+bool take_end(Request& request) {
+    AnswerState& answer = *request.metering.answer;
+    if (!answer.finished_meter) {
+        answer.finished_meter = true;
+        answer.before = metered_so_far(request.metering);
+        StreamOutput out;
+        request.metering.stream->finish(out);
+        meter_stream(request);
+        collect(answer, out);
+        if (!pass_or_wait(request, nullptr)) return false;
+        if (answer.waits) return true;
+    }
+    const StreamMeter& stream = *request.metering.stream;
+    if (!stream.done_seen() && !stream.error_seen()) return end_badly(request);
+    request.metering.complete = true;
+    settle_request(request);
+    answer.ended = true;
+    return answer.output.add_last(request.r->pool);
+}
+
+bool take_buffer(Request& request, ngx_buf_t& buf) {
+    AnswerState& answer = *request.metering.answer;
+    if (answer.ended || (request.metering.stopped_by != Refusal::none && !upstream_was_cut(request, buf))) {
+        consume(buf);
+        return true;
+    }
+    if (ngx_buf_size(&buf) > 0) return take_text(request, buf);
+    if (buf.last_buf) return take_end(request);
+    if (upstream_was_cut(request, buf)) return end_badly(request);
+    return !buf.flush || answer.output.add_flush(request.r->pool);
+}
+
+ngx_int_t send_out(Request& request) {
+    AnswerState& answer = *request.metering.answer;
+    if (!request.metering.client_gone) {
+        if (answer.output.send(request.r, next_filters().body) != NGX_ERROR) return NGX_OK;
+        begin_drain(request);  // the write failed: the client is gone (T52)
+    }
+    answer.output.discard();
+    return NGX_OK;
+}
+
+/// Input is looked at in order, as far as the hold allows.
+ngx_int_t read_on(Request& request) {
+    AnswerState& answer = *request.metering.answer;
+    while (answer.unread != nullptr && !answer.waits) {
+        ngx_chain_t* link = answer.unread;
+        if (!take_buffer(request, *link->buf)) return NGX_ERROR;
+        // The end stays unread while what came before it waits: it is taken again after that.
+        if (answer.waits && ngx_buf_size(link->buf) == 0 && link->buf->last_buf) break;
+        answer.unread = link->next;
+        ngx_free_chain(request.r->pool, link);
+    }
+    return send_out(request);
+}
+
+}  // namespace
+
+ngx_int_t pass_stream(Request& request, ngx_chain_t* in) {
+    if (ngx_chain_add_copy(request.r->pool, &request.metering.answer->unread, in) != NGX_OK) return NGX_ERROR;
+    return read_on(request);
+}
+
+ngx_int_t pass_waiting(Request& request) {
+    AnswerState& answer = *request.metering.answer;
+    if (request.metering.stopped_by != Refusal::none) {
+        drop_waiting(request);
+        // nginx is through with the endpoint already, and would not come by again.
+        const bool upstream_ended = request.r->upstream == nullptr || request.r->upstream->peer.connection == nullptr;
+        if (upstream_ended && !answer.ended && !end_badly(request)) return NGX_ERROR;
+    } else {
+        set_waits(request, false);
+        if (!pass_or_wait(request, nullptr)) return NGX_ERROR;
+    }
+    return read_on(request);
+}
+
+}  // namespace lumen
