@@ -30,7 +30,9 @@ bool JsonMembers::next(JsonMember& member) noexcept {
     if (state_ == State::finished || state_ == State::malformed) return false;
     skip_space();
     if (at_ < text_.size() && text_[at_] == '}') {
-        state_ = State::finished;
+        ++at_;
+        skip_space();
+        state_ = at_ == text_.size() ? State::finished : State::malformed;
         return false;
     }
     if (state_ == State::after_member) {

@@ -16,10 +16,11 @@ struct JsonMember {
 };
 
 /// Finds where members begin and end; it does not judge what is inside strings, numbers and nested values. Text that
-/// ends early, or has something else where a member must be, is malformed: the walk stops there.
+/// ends early or goes on behind the object, or has something else where a member must be, is malformed: the walk stops
+/// there. What came before was given out by then, so ask at the end.
 class JsonMembers {
  public:
-    /// Space before the `{` is skipped. Text that is not an object is malformed.
+    /// Space around the object is skipped. Text that is not an object is malformed.
     explicit JsonMembers(std::string_view object) noexcept;
 
     /// False: no more members, or malformed.

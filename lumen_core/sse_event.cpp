@@ -1,7 +1,6 @@
 #include "lumen_core/sse_event.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "lumen_core/json_members.h"
@@ -43,8 +42,8 @@ Name name_before(const char* begin, const char* quote, bool responses) noexcept 
         case 'a':
             return responses && is("delta") ? Name::text : Name::other;
         case 'e':
-            if (is("usage") || (responses && is("response"))) return Name::facts;
-            return responses && is("type") ? Name::type : Name::other;
+            if (responses) return is("type") ? Name::type : Name::other;
+            return is("usage") ? Name::facts : Name::other;
         case 'g':
             return !responses && is("reasoning") ? Name::reasoning : Name::other;
         case 'l':
@@ -80,6 +79,7 @@ std::uint64_t unicode_escape_bytes(const char* at, const char* end) noexcept {
 }
 
 struct CountedString {
+    std::string_view text;    ///< as written
     std::uint64_t bytes = 0;  ///< unescaped
     const char* after = nullptr;
 };
@@ -87,19 +87,22 @@ struct CountedString {
 /// `at` is behind the opening quote.
 CountedString count_string(const char* at, const char* end) noexcept {
     CountedString counted;
-    while (at < end && *at != '"') {
+    const char* const begin = at;
+    while (at != end && *at != '"') {
+        std::ptrdiff_t written = 1;
         if (*at != '\\') {
             ++counted.bytes;
-            ++at;
-        } else if (at + 1 < end && at[1] == 'u') {
+        } else if (end - at > 1 && at[1] == 'u') {
             counted.bytes += unicode_escape_bytes(at, end);
-            at += 6;
+            written = 6;
         } else {
             ++counted.bytes;
-            at += 2;
+            written = 2;
         }
+        at += std::min(written, end - at);
     }
-    counted.after = at < end ? at + 1 : end;
+    counted.text = {begin, static_cast<std::size_t>(at - begin)};
+    counted.after = at != end ? at + 1 : end;
     return counted;
 }
 
@@ -114,6 +117,11 @@ bool is_empty_array(std::string_view value) noexcept {
 
 bool ends_response(std::string_view type) noexcept {
     return type == "response.completed" || type == "response.incomplete" || type == "response.failed";
+}
+
+/// Of the types of response events: there is more to be read than a text.
+bool has_response_facts(std::string_view type) noexcept {
+    return type == "error" || ends_response(type);
 }
 
 /// The text of a JSON string that has no escapes; anything else is not one of the names we know.
@@ -189,7 +197,7 @@ std::string_view SseEventReader::collect_data(std::string_view event) {
 /// Most events have no usage and no error, and are looked at only here.
 bool SseEventReader::scan_members(std::string_view data) {
     const bool responses = operation_ == Operation::responses;
-    bool has_facts = responses && event_name_ == "error";
+    bool has_facts = responses && has_response_facts(event_name_);
     std::uint64_t reasoning_bytes = 0;
     std::uint64_t reasoning_content_bytes = 0;
 
@@ -217,9 +225,7 @@ bool SseEventReader::scan_members(std::string_view data) {
         if (name == Name::reasoning) reasoning_bytes += string.bytes;
         if (name == Name::reasoning_content) reasoning_content_bytes += string.bytes;
         if (name == Name::finish_reason) finishes_choice_ = true;
-        if (name == Name::type && starts_with({value + 1, static_cast<std::size_t>(end - value - 1)}, "error\"")) {
-            has_facts = true;
-        }
+        if (name == Name::type) has_facts = has_facts || has_response_facts(string.text);
     }
     // Servers that are changing the name send the same text under both.
     facts_.output_text_bytes += std::max(reasoning_bytes, reasoning_content_bytes);
