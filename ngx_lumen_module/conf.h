@@ -12,30 +12,46 @@ namespace lumen {
 struct MainConf {
     ngx_str_t zone_name;
     size_t zone_bytes;
-    ngx_str_t ring_path;          ///< ring=PATH:SIZE of lumen_zone
+    ngx_str_t ring_path;  ///< ring=PATH:SIZE of lumen_zone
     size_t ring_bytes;
-    ngx_msec_t replay_ms;         ///< replay= of lumen_zone
+    ngx_msec_t replay_ms;  ///< replay= of lumen_zone
     ngx_shm_zone_t* zone;
 
     ngx_str_t redis_address;      ///< "unix:/path" or "IP:port"
     ngx_msec_t redis_timeout_ms;  ///< deadline of every call on the request path
     ngx_str_t redis_user;
-    ngx_str_t redis_password;     ///< read from password_file= when the configuration is loaded
-    ngx_str_t secret;             ///< installation secret, final newline stripped
-    ngx_str_t gate_id;            ///< id of this gate host in lumen:gate:<id>
-    unsigned configured : 1;      ///< at least one `lumen on`
+    ngx_str_t redis_password;  ///< read from password_file= when the configuration is loaded
+    ngx_str_t secret_file;
+    ngx_str_t secret;         ///< installation secret, final newline stripped
+    ngx_str_t gate_id;        ///< id of this gate host in lumen:gate:<id>
+    unsigned configured : 1;  ///< at least one `lumen on`
 };
 
-/// location level: lumen, lumen_exhausted_status, lumen_tries, lumen_drain_aborted, lumen_metrics, lumen_live.
+/// location level: lumen, lumen_exhausted_status, lumen_tries, lumen_drain_aborted.
 struct LocationConf {
     ngx_flag_t enabled;
-    ngx_uint_t exhausted_status;     ///< 402 or 429
-    ngx_uint_t tries;                ///< endpoints asked at most, 1…16
-    ngx_msec_t drain_aborted_ms;     ///< how long an answer is read on after its client left
+    ngx_uint_t exhausted_status;  ///< 402 or 429
+    ngx_uint_t tries;             ///< endpoints asked at most, 1…16
+    ngx_msec_t drain_aborted_ms;  ///< how long an answer is read on after its client left
 };
 
 MainConf* main_conf(const ngx_http_request_t* r) noexcept;
 MainConf* main_conf(const ngx_cycle_t* cycle) noexcept;
 LocationConf* location_conf(const ngx_http_request_t* r) noexcept;
+
+inline constexpr ngx_uint_t kMostTries = 16;
+
+void* create_main_conf(ngx_conf_t* cf);
+/// Fills in the defaults of design.md §4, makes the shared zone and reads the installation secret, if any location has
+/// `lumen on`.
+char* init_main_conf(ngx_conf_t* cf, void* conf);
+void* create_location_conf(ngx_conf_t* cf);
+char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child);
+
+char* zone_directive(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* redis_directive(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* gate_directive(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* exhausted_status_directive(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* tries_directive(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
 
 }  // namespace lumen

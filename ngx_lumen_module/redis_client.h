@@ -7,8 +7,6 @@
 #include "lumen_core/ledger_protocol.h"
 #include "ngx_lumen_module/ngx.h"
 
-struct redisReply;
-
 namespace lumen {
 
 enum class RedisResult : std::uint8_t {
@@ -28,18 +26,27 @@ void detach(RedisCall* call) noexcept;
 enum class RedisLane : std::uint8_t { requests, settles };
 
 ngx_int_t redis_init_process(ngx_cycle_t* cycle);
+/// Closes all connections. Callbacks of calls under way are not called any more: what must survive is in the ring.
 void redis_exit_process(ngx_cycle_t* cycle);
+/// Connected, and answering: false as well while a call has waited beyond its deadline and nothing has come since.
 bool redis_up(RedisLane lane) noexcept;
 
-/// Sends the script now; the answer comes through `callback`, never from inside this function. Null: not connected
-/// (nothing was sent, callback is not called). `deadline_ms` 0: no deadline (settles).
+/// Calls under way on one lane. More is refused at once: a Redis that is this far behind answers too late anyway.
+inline constexpr std::size_t kMaxCallsInFlight = 8192;
+/// A connection with calls under way and no answer at all for this long is given up (a half-open TCP connection).
+inline constexpr ngx_msec_t kLongestSilenceMs = 5'000;
+
+/// Sends the script now; the answer comes through `callback`, never from inside this function. Null: not connected, not
+/// answering or too much under way (nothing was sent, callback is not called). `deadline_ms` 0: no deadline (settles).
 RedisCall* redis_send(RedisLane lane, ScriptCall& call, ngx_msec_t deadline_ms, RedisCallback callback, void* owner);
 
-/// Any other command with a string, integer or nil answer, e.g. {"GET", "lumen:catalogue"}.
+/// Any other command, e.g. {"GET", "lumen:catalogue"}. `text` is its string or integer, empty for nil; the elements of
+/// a flat array are joined by single spaces, with `-` for nil.
 RedisCall* redis_command(RedisLane lane, const std::string_view* arguments, int count, ngx_msec_t deadline_ms,
                          RedisCallback callback, void* owner);
 
-/// Messages of a channel, on the third connection; kept over reconnects. At most 8 channels.
+/// Messages of a channel, on the third connection; kept over reconnects. At most kMaxChannels.
+inline constexpr std::size_t kMaxChannels = 8;
 using RedisMessage = void (*)(std::string_view payload);
 void redis_subscribe(const char* channel, RedisMessage on_message);
 

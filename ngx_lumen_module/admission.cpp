@@ -1,0 +1,291 @@
+#include "ngx_lumen_module/admission.h"
+
+#include <algorithm>
+
+#include "ngx_lumen_module/balancer.h"
+#include "ngx_lumen_module/caller.h"
+#include "ngx_lumen_module/conf.h"
+#include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/local_api.h"
+#include "ngx_lumen_module/quota_headers.h"
+#include "ngx_lumen_module/redis_step.h"
+#include "ngx_lumen_module/refusal.h"
+#include "ngx_lumen_module/request_body.h"
+#include "ngx_lumen_module/settle.h"
+#include "ngx_lumen_module/shared_zone.h"
+
+namespace lumen {
+namespace {
+
+constexpr std::string_view kApiRoot = "/v1/";
+/// admind probes an endpoint that is down this often, so no better answer is to be had sooner.
+constexpr std::int64_t kProbeWhileDownMs = 10'000;
+
+// The life of a request, in order (design.md §3). Each step ends by taking the next one, by asking Redis a question
+// whose answer takes the next one, or by refusing.
+void read_key(Request& request);
+void route(Request& request);
+void read_facts(Request& request);
+void judge(Request& request);
+void admit(Request& request);
+void on_admit(Request& request, RedisResult result, std::string_view text);
+void choose_endpoint(Request& request);
+void enter(Request& request);
+
+void refuse(Request& request, Refusal refusal, const RefusalDetails& details = {}) {
+    send_refusal(request.r, &request, refusal, details);
+}
+
+/// A refusal that depends on the account is sent only after Redis confirmed key, account and policies, so that it is
+/// neither stale nor an oracle for dead keys.
+void refuse_if_confirmed(Request& request, Refusal refusal) {
+    request.refusal = refusal;
+    authorise(
+        request, [](Request& confirmed) { refuse(confirmed, confirmed.refusal); }, judge);
+}
+
+// ---- the key -------------------------------------------------------------------------------------------------------
+
+std::string_view bearer_token(const ngx_http_request_t* r) noexcept {
+    constexpr std::string_view kBearer = "Bearer ";
+    if (r->headers_in.authorization == nullptr) return {};
+    const ngx_str_t& value = r->headers_in.authorization->value;
+    auto* scheme = reinterpret_cast<u_char*>(const_cast<char*>(kBearer.data()));
+    if (value.len <= kBearer.size() || ngx_strncasecmp(value.data, scheme, kBearer.size()) != 0) return {};
+    std::string_view token = view(value).substr(kBearer.size());
+    token.remove_prefix(std::min(token.find_first_not_of(' '), token.size()));
+    return token;
+}
+
+std::string_view request_header(const ngx_http_request_t* r, std::string_view lowercase_name) noexcept {
+    for (const ngx_list_part_t* part = &r->headers_in.headers.part; part != nullptr; part = part->next) {
+        const auto* headers = static_cast<const ngx_table_elt_t*>(part->elts);
+        for (ngx_uint_t i = 0; i < part->nelts; ++i) {
+            const ngx_table_elt_t& header = headers[i];
+            const std::string_view name(reinterpret_cast<const char*>(header.lowcase_key), header.key.len);
+            if (name == lowercase_name) return view(header.value);
+        }
+    }
+    return {};
+}
+
+void read_key(Request& request) {
+    std::string_view key = bearer_token(request.r);
+    if (key.empty()) key = request_header(request.r, "x-api-key");
+    const KeyForm form = api_key_form(key);
+    if (form == KeyForm::malformed) return refuse(request, Refusal::missing_key);
+    if (form == KeyForm::broken) return refuse(request, Refusal::invalid_key);
+    request.foreign_key = form == KeyForm::foreign;
+    request.key_hash = hash_api_key(view(main_conf(request.r)->secret), key);
+    route(request);
+}
+
+// ---- the route -----------------------------------------------------------------------------------------------------
+
+void refuse_method(Request& request, std::string_view allowed) {
+    add_header(request.r, "Allow", allowed);
+    refuse(request, Refusal::method_not_allowed);
+}
+
+void route(Request& request) {
+    const ngx_http_request_t* r = request.r;
+    std::string_view path = view(r->uri);
+    if (path.substr(0, kApiRoot.size()) != kApiRoot) return refuse(request, Refusal::unknown_url);
+    path.remove_prefix(kApiRoot.size());
+
+    if (is_model_listing(path)) {
+        if ((r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)) == 0) return refuse_method(request, "GET, HEAD");
+        return identify(request, list_models);
+    }
+    const std::optional<Operation> operation = operation_of_path(path);
+    if (!operation) return refuse(request, Refusal::unknown_url);
+    if (r->method != NGX_HTTP_POST) return refuse_method(request, "POST");
+    request.operation = *operation;
+    // Before the body is read: a stranger gets no memory for 16 MiB.
+    identify(request, [](Request& identified) { read_body(identified, read_facts); });
+}
+
+// ---- the body's facts ----------------------------------------------------------------------------------------------
+
+void read_facts(Request& request) {
+    request.gate_began_us = monotonic_us();
+    FactsResult result = read_request_facts(request.operation, request.body);
+    if (!result.facts) {
+        RefusalDetails details;
+        details.message = std::move(result.error.message);
+        details.param = std::move(result.error.param);
+        if (result.error.invalid_value) details.code = "invalid_value";
+        return refuse(request, Refusal::bad_body, details);
+    }
+    request.facts = std::move(*result.facts);
+    judge(request);
+}
+
+// ---- model and policy ----------------------------------------------------------------------------------------------
+
+/// spec/rest.md §4, as far as this worker can tell; consent is looked at by admit itself.
+Refusal verdict_on(const Request& request) noexcept {
+    const CatalogueModel* model = request.model;
+    if (model == nullptr || model->disabled) return Refusal::model_not_found;
+    if (request.policy->verdict(model->id) == Verdict::blocked) {
+        return model->hide_when_blocked ? Refusal::model_not_found : Refusal::model_access_denied;
+    }
+    const bool key_allows = request.key_policy == nullptr || request.key_policy->verdict(model->id) != Verdict::blocked;
+    return key_allows ? Refusal::none : Refusal::model_access_denied;
+}
+
+void judge(Request& request) {
+    if (!know_rights(request, judge)) return;
+    request.model = request.catalogue->find(request.facts.model);
+    const Refusal refusal = verdict_on(request);
+    if (refusal != Refusal::none) return refuse_if_confirmed(request, refusal);
+    request.price = &request.model->price_at(unix_ms());
+    request.strict = request.policy->strict;
+    admit(request);
+}
+
+// ---- the hold ------------------------------------------------------------------------------------------------------
+
+/// For the token rate: what the request says itself; settle puts the real number in its place.
+std::uint64_t declared_tokens(const RequestFacts& facts) noexcept {
+    return estimated_input_tokens(facts) + facts.max_output_tokens.value_or(0) * facts.choices;
+}
+
+/// There is no hold.
+void not_admitted(Request& request) {
+    release_slot(request);
+    request.stage = Stage::reading;
+}
+
+void admit(Request& request) {
+    if (!reserve_slot(request)) return refuse(request, Refusal::billing_unavailable);
+    request.stage = Stage::admitting;
+    request.hold = hold_for(request);
+
+    UsageRecord record;
+    record.model = request.model->id;
+    record.price = request.price->id;
+    const Blob blob = encode_usage_record(record);
+
+    AdmitArguments arguments;
+    arguments.request = request.id;
+    arguments.identity = request.identity;
+    if (request.catalogue->api_consent && request.policy->verdict(request.model->id) == Verdict::needs_consent) {
+        arguments.consent_model = request.model->id;
+        arguments.consent_since = request.model->consent_since;
+    }
+    arguments.hold = request.hold;
+    arguments.estimated_tokens = declared_tokens(request.facts);
+    arguments.blob = blob.view();
+    AdmitCall call(arguments);
+    if (ask_redis(request, call, on_admit)) return;
+    not_admitted(request);
+    refuse(request, Refusal::billing_unavailable);
+}
+
+/// Refusals that carry more than their row.
+void refuse_admission(Request& request, const LedgerReply& reply) {
+    const Refusal refusal = refusal_of(reply.reply);
+    RefusalDetails details;
+    switch (reply.reply) {
+        case Reply::consent:
+            details.consent_url = request.catalogue->public_url + std::string(kConsentPage);
+            details.message = "This model must be acknowledged once before it is used. Do so at " +
+                              details.consent_url + ", then repeat the request.";
+            break;
+        case Reply::coins:
+            details.retry_at = next_refill_that_helps(reply, request.hold, unix_ms());
+            if (!details.retry_at.empty()) add_header(request.r, "x-lumen-retry-at", details.retry_at);
+            add_header(request.r, "x-lumen-balance", format_coins(reply.balance));
+            break;
+        case Reply::key_cap:
+            details.scope = "key";
+            break;
+        case Reply::rpm:
+            add_rate_limited(request.r, RateKind::requests, reply.wait_us);
+            break;
+        case Reply::tpm:
+            // A rate lets a whole minute's worth through at once; what is too early by more than that never fits.
+            if (reply.wait_us > kRateBurstUs) return refuse(request, Refusal::too_large_for_rate_limit);
+            details.type = "tokens";
+            add_rate_limited(request.r, RateKind::tokens, reply.wait_us);
+            break;
+        case Reply::range:
+            ngx_log_error(NGX_LOG_ALERT, request.r->connection->log, 0,
+                          "lumen: admit of %*s: an amount is out of range", request.id.text.size(),
+                          request.id.text.data());
+            break;
+        default:
+            break;
+    }
+    refuse(request, refusal, details);
+}
+
+void on_admit(Request& request, RedisResult result, std::string_view text) {
+    const LedgerReply reply = result == RedisResult::reply ? parse_reply(Script::admit, text) : LedgerReply{};
+    if (reply.reply == Reply::malformed) {  // the hold may or may not be there
+        abandon_admit(request);
+        return refuse(request, Refusal::billing_unavailable);
+    }
+    if (reply.reply != Reply::ok) {
+        not_admitted(request);
+        if (reply.reply != Reply::policy) return refuse_admission(request, reply);
+        if (accept_policies(request, reply)) judge(request);
+        return;
+    }
+    request.unlimited = reply.unlimited;
+    request.balance_after_hold = NanoCoins(reply.balance.nano() - reply.held.nano());
+    request.remaining_requests = reply.remaining_requests;
+    request.remaining_tokens = reply.remaining_tokens;
+    begin_running(request);
+    choose_endpoint(request);
+}
+
+// ---- the endpoint --------------------------------------------------------------------------------------------------
+
+/// Until the first endpoint of the model is tried again, by a request or by a probe.
+std::int64_t next_trial_ms(const CatalogueModel& model, std::int64_t now_ms) noexcept {
+    std::int64_t wait_ms = kProbeWhileDownMs;
+    for (const CatalogueEndpoint& endpoint : model.endpoints) {
+        EndpointState* state = endpoint_state(endpoint.id);
+        if (state == nullptr || endpoint.draining) continue;
+        const std::int64_t until_ms = read_health(*state).ejected_until_ms;
+        if (until_ms > now_ms) wait_ms = std::min(wait_ms, until_ms - now_ms);
+    }
+    return wait_ms;
+}
+
+void choose_endpoint(Request& request) {
+    const Refusal refusal = choose_first_endpoint(request);
+    if (refusal == Refusal::none) return enter(request);
+    settle_request(request);  // nothing was sent: void
+    if (refusal == Refusal::no_healthy_endpoint) {
+        add_retry_after(request.r, next_trial_ms(*request.model, unix_ms()));
+    }
+    refuse(request, refusal);
+}
+
+// ---- on to the proxy -----------------------------------------------------------------------------------------------
+
+void enter(Request& request) {
+    ngx_http_request_t* r = request.r;
+    request.gate_us = monotonic_us() - request.gate_began_us;
+    request.gate_result = NGX_DECLINED;  // what gate() answers when the phases come by again (T15)
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(r);
+}
+
+}  // namespace
+
+ngx_int_t gate(ngx_http_request_t* r) noexcept {
+    if (r != r->main || !location_conf(r)->enabled) return NGX_DECLINED;
+    if (const Request* known = find_request(r)) return known->gate_result;
+    return guarded(r->connection->log, "gate", ngx_int_t{NGX_HTTP_INTERNAL_SERVER_ERROR}, [&]() -> ngx_int_t {
+        Request* request = make_request(r);
+        if (request == nullptr) return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        read_key(*request);
+        return NGX_DONE;
+    });
+}
+
+}  // namespace lumen

@@ -1,0 +1,114 @@
+#include "ngx_lumen_module/answer_filter.h"
+
+#include <string>
+
+#include "ngx_lumen_module/conf.h"
+#include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/metrics.h"
+#include "ngx_lumen_module/quota_headers.h"
+#include "ngx_lumen_module/refusal.h"
+
+namespace lumen {
+namespace {
+
+ngx_http_output_header_filter_pt next_header_filter;
+ngx_http_output_body_filter_pt next_body_filter;
+
+/// The row of the error table for a status that nginx chose; none: its own page may stay.
+Refusal refusal_of_status(ngx_uint_t status) noexcept {
+    switch (status) {
+        case NGX_HTTP_BAD_REQUEST:
+        case NGX_HTTP_REQUEST_URI_TOO_LARGE:
+            return Refusal::bad_body;
+        case NGX_HTTP_NOT_FOUND:
+            return Refusal::unknown_url;
+        case NGX_HTTP_FORBIDDEN:
+            return Refusal::ip_not_allowed;
+        case NGX_HTTP_NOT_ALLOWED:
+            return Refusal::method_not_allowed;
+        case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
+            return Refusal::body_too_large;
+        case NGX_HTTP_TOO_MANY_REQUESTS:
+            return Refusal::rate_limited;
+        case NGX_HTTP_INTERNAL_SERVER_ERROR:
+            return Refusal::internal_error;
+        case NGX_HTTP_BAD_GATEWAY:
+            return Refusal::upstream_error;
+        case NGX_HTTP_SERVICE_UNAVAILABLE:
+            return Refusal::overloaded;
+        case NGX_HTTP_GATEWAY_TIME_OUT:
+            return Refusal::upstream_timeout;
+        default:
+            return Refusal::none;
+    }
+}
+
+void replace_error_page(Request& request) {
+    ngx_http_request_t* r = request.r;
+    const Refusal refusal = refusal_of_status(r->headers_out.status);
+    if (refusal == Refusal::none) return;
+    RefusalDetails details;
+    if (refusal == Refusal::bad_body)
+        details.message = "The request could not be understood: its headers are not valid.";
+    request.error_page = openai_error_body(refusal, details);
+    request.refusal = refusal;
+    if (request.stage == Stage::reading) request.stage = Stage::refused;
+    count_refusal(refusal);
+    r->headers_out.content_length_n = static_cast<off_t>(request.error_page.size());
+    if (r->headers_out.content_length != nullptr) {
+        r->headers_out.content_length->hash = 0;
+        r->headers_out.content_length = nullptr;
+    }
+    set_json_content_type(r);
+}
+
+bool made_by_nginx(const ngx_http_request_t* r) noexcept {
+    return r->err_status >= NGX_HTTP_BAD_REQUEST;
+}
+
+ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
+    if (r != r->main || !location_conf(r)->enabled) return next_header_filter(r);
+    return guarded(r->connection->log, "header filter", ngx_int_t{NGX_ERROR}, [&]() -> ngx_int_t {
+        Request* request = find_request(r);
+        if (request == nullptr) request = make_request(r);  // refused by nginx before the gate was reached
+        if (request == nullptr || add_header(r, "x-request-id", request->id.view()) != NGX_OK) return NGX_ERROR;
+        if (request->stage == Stage::running || request->stage == Stage::settling) add_rate_limits(r, *request);
+        if (made_by_nginx(r)) replace_error_page(*request);
+        return next_header_filter(r);
+    });
+}
+
+void consume(ngx_chain_t* chain) noexcept {
+    for (; chain != nullptr; chain = chain->next) {
+        chain->buf->pos = chain->buf->last;
+        chain->buf->file_pos = chain->buf->file_last;
+    }
+}
+
+ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in) noexcept {
+    const Request* request = in != nullptr && made_by_nginx(r) ? find_request(r) : nullptr;
+    if (request == nullptr || request->error_page.empty()) return next_body_filter(r, in);
+    consume(in);
+    auto* buf = static_cast<ngx_buf_t*>(ngx_calloc_buf(r->pool));
+    if (buf == nullptr) return NGX_ERROR;
+    // The text lives in the request's state, which lives in r->pool.
+    buf->pos = buf->start = reinterpret_cast<u_char*>(const_cast<char*>(request->error_page.data()));
+    buf->last = buf->end = buf->pos + request->error_page.size();
+    buf->memory = 1;
+    buf->last_buf = 1;
+    buf->last_in_chain = 1;
+    ngx_chain_t out{buf, nullptr};
+    return next_body_filter(r, &out);
+}
+
+}  // namespace
+
+ngx_int_t answer_filter_init(ngx_conf_t*) {
+    next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = header_filter;
+    next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = body_filter;
+    return NGX_OK;
+}
+
+}  // namespace lumen

@@ -1,0 +1,137 @@
+#include "ngx_lumen_module/caller.h"
+
+#include <utility>
+
+#include "ngx_lumen_module/foreign_key_limit.h"
+#include "ngx_lumen_module/identity_cache.h"
+#include "ngx_lumen_module/quota_headers.h"
+#include "ngx_lumen_module/redis_step.h"
+#include "ngx_lumen_module/refusal.h"
+
+namespace lumen {
+namespace {
+
+/// Policies that change under one request this often mean that Redis and the catalogue disagree for good.
+constexpr std::uint32_t kMaxRounds = 4;
+
+void refuse(Request& request, Refusal refusal) {
+    send_refusal(request.r, &request, refusal, {});
+}
+
+void on_lookup(Request& request, RedisResult result, std::string_view text) {
+    if (result != RedisResult::reply) return refuse(request, Refusal::billing_unavailable);
+    const LedgerReply reply = parse_reply(Script::lookup, text);
+    if (reply.reply != Reply::ok) return refuse(request, refusal_of(reply.reply));
+    request.identity.account = reply.account;
+    request.identity.key = reply.key;
+    remember_identity(request.key_hash, request.identity);
+    std::exchange(request.next, nullptr)(request);
+}
+
+void on_auth(Request& request, RedisResult result, std::string_view text) {
+    if (result != RedisResult::reply) return refuse(request, Refusal::billing_unavailable);
+    const LedgerReply reply = parse_reply(Script::auth, text);
+    if (reply.reply == Reply::ok) return std::exchange(request.next, nullptr)(request);
+    if (reply.reply != Reply::policy) return refuse(request, refusal_of(reply.reply));
+    if (accept_policies(request, reply)) std::exchange(request.reconsider, nullptr)(request);
+}
+
+/// The policy behind an id; 0 is none, which is no failure.
+bool find_policy(const Catalogue& catalogue, PolicyId id, const CataloguePolicy*& policy) noexcept {
+    policy = id != 0 ? catalogue.policy(id) : nullptr;
+    return id == 0 || policy != nullptr;
+}
+
+}  // namespace
+
+void identify(Request& request, Step next) {
+    if (const Identity* known = find_identity(request.key_hash)) {
+        request.identity = *known;
+        return next(request);
+    }
+    if (request.foreign_key) {
+        const std::int64_t wait_ms = foreign_lookup_wait_ms(request.r->connection->sockaddr);
+        if (wait_ms > 0) {
+            add_retry_after(request.r, wait_ms);
+            return refuse(request, Refusal::rate_limited);
+        }
+    }
+    request.next = next;
+    LookupCall call(request.key_hash);
+    if (!ask_redis(request, call, on_lookup)) refuse(request, Refusal::billing_unavailable);
+}
+
+void authorise(Request& request, Step confirmed, Step reconsider) {
+    request.next = confirmed;
+    request.reconsider = reconsider;
+    AuthCall call(request.identity);
+    if (!ask_redis(request, call, on_auth)) refuse(request, Refusal::billing_unavailable);
+}
+
+bool accept_policies(Request& request, const LedgerReply& reply) {
+    if (++request.rounds > kMaxRounds || reply.account_policy == 0) {
+        ngx_log_error(NGX_LOG_ERR, request.r->connection->log, 0,
+                      "lumen: the policies of account %L do not settle: %L and %L",
+                      static_cast<int64_t>(request.identity.account), static_cast<int64_t>(reply.account_policy),
+                      static_cast<int64_t>(reply.key_policy));
+        refuse(request, Refusal::billing_unavailable);
+        return false;
+    }
+    request.identity.account_policy = reply.account_policy;
+    request.identity.key_policy = reply.key_policy;
+    remember_identity(request.key_hash, request.identity);
+    return true;
+}
+
+bool know_rights(Request& request, Step again) {
+    if (request.identity.account_policy == 0) {
+        authorise(request, again, again);
+        return false;
+    }
+    request.catalogue = current_catalogue();
+    if (request.catalogue && find_policy(*request.catalogue, request.identity.account_policy, request.policy) &&
+        find_policy(*request.catalogue, request.identity.key_policy, request.key_policy)) {
+        return true;
+    }
+    // A policy is published before any key or account names it, so one more look must show it (ledger.md §4).
+    if (std::exchange(request.catalogue_fetched, true) || !ask_catalogue(request, again)) {
+        refuse(request, Refusal::billing_unavailable);
+    }
+    return false;
+}
+
+Refusal refusal_of(Reply reply) noexcept {
+    switch (reply) {
+        case Reply::no_key:
+        case Reply::revoked:
+        case Reply::no_account:
+            return Refusal::invalid_key;
+        case Reply::expired:
+            return Refusal::key_expired;
+        case Reply::disabled:
+            return Refusal::account_disabled;
+        case Reply::consent:
+            return Refusal::model_consent_required;
+        case Reply::no_budget:
+            return Refusal::no_budget;
+        case Reply::coins:
+            return Refusal::out_of_coins;
+        case Reply::never:
+            return Refusal::exceeds_budget;
+        case Reply::held:
+            return Refusal::balance_held;
+        case Reply::key_cap:
+            return Refusal::key_cap_reached;
+        case Reply::concurrency:
+            return Refusal::too_many_in_flight;
+        case Reply::rpm:
+        case Reply::tpm:
+            return Refusal::rate_limited;
+        case Reply::range:
+            return Refusal::internal_error;
+        default:  // NOTREADY, GONE, or not a reply of ours
+            return Refusal::billing_unavailable;
+    }
+}
+
+}  // namespace lumen

@@ -1,0 +1,25 @@
+// Who calls: whose key it is, that it is alive now, and what it may use (design.md §3, steps 2 and 4).
+#pragma once
+
+#include "ngx_lumen_module/request.h"
+
+namespace lumen {
+
+/// Finds request.identity, from this worker's memory or by one `lookup`, then goes on with `next`.
+void identify(Request& request, Step next);
+
+/// Has Redis confirm that key and account are alive and their policies the ones in request.identity: then `confirmed`;
+/// `reconsider` if the policies are others, which are then in request.identity; else the request is refused.
+void authorise(Request& request, Step confirmed, Step reconsider);
+
+/// Sets request.policy and key_policy from the snapshot and true; or false, and `again` follows once more is known, or
+/// the request was refused.
+bool know_rights(Request& request, Step again);
+
+/// The policies in a POLICY reply: remembered for the next requests with this key. false: refused, as it never settles.
+bool accept_policies(Request& request, const LedgerReply& reply);
+
+/// The refusals that lookup, auth and admit have in common.
+Refusal refusal_of(Reply reply) noexcept;
+
+}  // namespace lumen

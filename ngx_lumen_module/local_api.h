@@ -1,0 +1,17 @@
+// Answers that come from what the gate holds: GET /v1/models and /v1/models/{id} (spec/rest.md §3).
+#pragma once
+
+#include "ngx_lumen_module/request.h"
+
+namespace lumen {
+
+/// Where notices are read and accepted, below settings.public_url.
+inline constexpr std::string_view kConsentPage = "/profile";
+
+/// Of a path below /v1/.
+bool is_model_listing(std::string_view path_below_v1) noexcept;
+
+/// Lists the models the key may use, or shows the one in the path. The identity is known; whether it is alive is asked.
+void list_models(Request& request);
+
+}  // namespace lumen

@@ -1,0 +1,368 @@
+#include "ngx_lumen_module/redis_client.h"
+
+#include <hiredis/async.h>
+
+#include <array>
+#include <charconv>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ngx_lumen_module/conf.h"
+#include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/redis_connection.h"
+
+namespace lumen {
+
+namespace {
+struct Lane;
+}
+
+struct RedisCall {
+    Lane* lane = nullptr;
+    RedisCallback callback = nullptr;  ///< null once answered or detached; the record lives until Redis has answered
+    void* owner = nullptr;
+    ngx_event_t deadline{};
+    ngx_msec_t sent_at = 0;
+    std::optional<Script> script;  ///< of an EVALSHA; none once it was repeated as EVAL
+    std::size_t head_bytes = 0;    ///< of `command`: what EVAL replaces
+    std::string command;           ///< as sent, kept for NOSCRIPT (T28)
+};
+
+namespace {
+
+/// Longest buffer a free record keeps: a report or a long command does not stay in memory for good.
+constexpr std::size_t kKeptCommandBytes = 4096;
+constexpr std::size_t kMaxConnectedCallbacks = 4;
+
+struct Lane {
+    RedisConnection connection;
+    std::size_t under_way = 0;
+    ngx_msec_t last_answer_at = 0;
+    bool stalled = false;  ///< a deadline passed and nothing has been answered since
+    ngx_event_t silence{};
+    std::array<void (*)(), kMaxConnectedCallbacks> on_connected{};
+    std::vector<std::unique_ptr<RedisCall>> free_calls;
+};
+
+struct Channel {
+    const char* name = nullptr;
+    RedisMessage on_message = nullptr;
+};
+
+/// A worker's Redis: made and ended with the process.
+struct Client {
+    ngx_log_t* log = nullptr;
+    std::array<Lane, 2> lanes;
+    RedisConnection subscriptions;
+    std::array<Channel, kMaxChannels> channels{};
+    std::size_t channel_count = 0;
+};
+Client* client = nullptr;
+
+Lane* lane_of(RedisLane lane) noexcept {
+    return client != nullptr ? &client->lanes[static_cast<std::size_t>(lane)] : nullptr;
+}
+
+// ---- commands as Redis reads them ----------------------------------------------------------------------------------
+
+void append_number(std::string& out, char mark, std::size_t number) {
+    std::array<char, 24> digits;
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+    out.push_back(mark);
+    out.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
+    out.append("\r\n");
+}
+
+void append_argument(std::string& out, std::string_view argument) {
+    append_number(out, '$', argument.size());
+    out.append(argument);
+    out.append("\r\n");
+}
+
+void write_script_command(RedisCall& record, ScriptCall& call) {
+    const auto argument = [&](int i) {
+        const auto at = static_cast<std::size_t>(i);
+        return std::string_view(call.argv()[at], call.argv_lengths()[at]);
+    };
+    record.script = call.script();
+    append_number(record.command, '*', static_cast<std::size_t>(call.argc()));
+    append_argument(record.command, argument(0));
+    append_argument(record.command, argument(1));
+    record.head_bytes = record.command.size();
+    for (int i = 2; i < call.argc(); ++i) append_argument(record.command, argument(i));
+}
+
+void turn_into_eval(RedisCall& record) {
+    const std::size_t count_end = record.command.find('\r') + 2;
+    std::string eval = record.command.substr(0, count_end);
+    append_argument(eval, "EVAL");
+    append_argument(eval, script_text(*record.script));
+    record.command.replace(0, record.head_bytes, eval);
+    record.script.reset();
+}
+
+// ---- one call ------------------------------------------------------------------------------------------------------
+
+void on_deadline(ngx_event_t* event);
+
+RedisCall* take_record(Lane& lane) {
+    if (lane.free_calls.empty()) return new RedisCall;
+    RedisCall* record = lane.free_calls.back().release();
+    lane.free_calls.pop_back();
+    return record;
+}
+
+void give_back(RedisCall* record) {
+    Lane& lane = *record->lane;
+    if (record->deadline.timer_set) ngx_del_timer(&record->deadline);
+    record->callback = nullptr;
+    record->owner = nullptr;
+    record->script.reset();
+    record->command.clear();
+    if (record->command.capacity() > kKeptCommandBytes) record->command.shrink_to_fit();
+    lane.free_calls.emplace_back(record);
+}
+
+void answer(RedisCall& record, RedisResult result, std::string_view text) noexcept {
+    if (record.deadline.timer_set) ngx_del_timer(&record.deadline);
+    const RedisCallback callback = std::exchange(record.callback, nullptr);
+    void* owner = std::exchange(record.owner, nullptr);
+    if (callback == nullptr) return;
+    guarded_void(client->log, "answer of Redis", [&] { callback(owner, result, text); });
+}
+
+// While calls are under way a silence timer runs. On the settles' lane it also keeps a leaving worker until they are
+// answered, at most for its length (T56); what is not answered by then is in the ring.
+void watch_silence(Lane& lane) noexcept {
+    if (lane.under_way > 0) {
+        ngx_add_timer(&lane.silence, kLongestSilenceMs);
+    } else if (lane.silence.timer_set) {
+        ngx_del_timer(&lane.silence);
+    }
+}
+
+void on_silence(ngx_event_t* event) {
+    static_cast<Lane*>(event->data)->connection.drop("it answers nothing");
+}
+
+std::string_view text_of(const redisReply& reply, std::string& storage) {
+    switch (reply.type) {
+        case REDIS_REPLY_STRING:
+        case REDIS_REPLY_STATUS:
+        case REDIS_REPLY_ERROR:
+            return {reply.str, static_cast<std::size_t>(reply.len)};
+        case REDIS_REPLY_INTEGER:
+            storage = std::to_string(reply.integer);
+            return storage;
+        case REDIS_REPLY_ARRAY:
+            for (std::size_t i = 0; i < reply.elements; ++i) {
+                std::string element;
+                if (i > 0) storage.push_back(' ');
+                const std::string_view text = text_of(*reply.element[i], element);
+                storage.append(text.empty() ? std::string_view("-") : text);
+            }
+            return storage;
+        default:
+            return {};
+    }
+}
+
+bool is_noscript(const redisReply& reply) noexcept {
+    constexpr std::string_view kNoScript = "NOSCRIPT";
+    return reply.type == REDIS_REPLY_ERROR && std::string_view(reply.str).substr(0, kNoScript.size()) == kNoScript;
+}
+
+void on_reply(redisAsyncContext* context, void* reply_data, void* record_data);
+
+bool submit(RedisCall& record, redisAsyncContext* context) noexcept {
+    return redisAsyncFormattedCommand(context, on_reply, &record, record.command.data(), record.command.size()) ==
+           REDIS_OK;
+}
+
+void on_reply(redisAsyncContext* context, void* reply_data, void* record_data) {
+    auto* record = static_cast<RedisCall*>(record_data);
+    if (client == nullptr) {  // the worker leaves, and nobody waits for this any more
+        delete record;
+        return;
+    }
+    const auto* reply = static_cast<const redisReply*>(reply_data);
+    Lane& lane = *record->lane;
+
+    if (reply != nullptr) {
+        lane.last_answer_at = ngx_current_msec;
+        lane.stalled = false;
+        if (is_noscript(*reply) && record->script && record->callback != nullptr) {
+            turn_into_eval(*record);
+            if (submit(*record, context)) return;
+            reply = nullptr;
+        }
+    }
+    --lane.under_way;
+    watch_silence(lane);
+    if (reply == nullptr) {
+        answer(*record, RedisResult::unavailable, {});
+    } else {
+        std::string storage;
+        const bool failed = reply->type == REDIS_REPLY_ERROR;
+        answer(*record, failed ? RedisResult::error : RedisResult::reply, text_of(*reply, storage));
+    }
+    give_back(record);
+}
+
+// The record stays: the late answer still brings its pointer (T27).
+void on_deadline(ngx_event_t* event) {
+    auto& record = *static_cast<RedisCall*>(event->data);
+    if (record.lane->last_answer_at < record.sent_at) record.lane->stalled = true;
+    answer(record, RedisResult::unavailable, {});
+}
+
+RedisCall* send(Lane& lane, RedisCall* record, redisAsyncContext* context, ngx_msec_t deadline_ms,
+                RedisCallback callback, void* owner) noexcept {
+    record->lane = &lane;
+    if (!submit(*record, context)) {
+        give_back(record);
+        return nullptr;
+    }
+    record->callback = callback;
+    record->owner = owner;
+    record->sent_at = ngx_current_msec;
+    if (deadline_ms > 0) {
+        record->deadline.handler = on_deadline;
+        record->deadline.data = record;
+        record->deadline.log = client->log;
+        ngx_add_timer(&record->deadline, deadline_ms);
+    }
+    if (lane.under_way++ == 0) watch_silence(lane);
+    return record;
+}
+
+redisAsyncContext* open_for_calls(const Lane* lane) noexcept {
+    if (lane == nullptr || lane->stalled || lane->under_way >= kMaxCallsInFlight) return nullptr;
+    return lane->connection.ready();
+}
+
+// ---- connections ---------------------------------------------------------------------------------------------------
+
+void on_lane_ready(void* data) {
+    auto& lane = *static_cast<Lane*>(data);
+    lane.stalled = false;
+    for (const auto callback : lane.on_connected) {
+        if (callback != nullptr) guarded_void(client->log, "Redis connected", callback);
+    }
+}
+
+void on_channel_message(redisAsyncContext*, void* reply_data, void* channel_data) {
+    const auto* reply = static_cast<const redisReply*>(reply_data);
+    const auto* channel = static_cast<const Channel*>(channel_data);
+    if (client == nullptr || reply == nullptr || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) return;
+    const redisReply& kind = *reply->element[0];
+    const redisReply& payload = *reply->element[2];
+    if (payload.type != REDIS_REPLY_STRING || std::string_view(kind.str) != "message") return;
+    guarded_void(client->log, "message of Redis", [&] {
+        channel->on_message({payload.str, static_cast<std::size_t>(payload.len)});
+    });
+}
+
+void subscribe(Channel& channel, redisAsyncContext* context) noexcept {
+    (void)redisAsyncCommand(context, on_channel_message, &channel, "SUBSCRIBE %s", channel.name);
+}
+
+void on_subscriptions_ready(void*) {
+    for (std::size_t i = 0; i < client->channel_count; ++i) {
+        subscribe(client->channels[i], client->subscriptions.ready());
+    }
+}
+
+void start_lane(Lane& lane, const MainConf* conf, ngx_log_t* log, RedisLane which) noexcept {
+    lane.silence.handler = on_silence;
+    lane.silence.data = &lane;
+    lane.silence.log = log;
+    lane.silence.cancelable = which != RedisLane::settles;
+    RedisConnection::Options options;
+    options.conf = conf;
+    options.log = log;
+    options.purpose = which == RedisLane::settles ? "settles" : "requests";
+    options.load_scripts = true;
+    options.on_ready = on_lane_ready;
+    options.owner = &lane;
+    lane.connection.start(options);
+}
+
+}  // namespace
+
+void detach(RedisCall* call) noexcept {
+    if (call == nullptr) return;
+    if (call->deadline.timer_set) ngx_del_timer(&call->deadline);
+    call->callback = nullptr;
+    call->owner = nullptr;
+}
+
+ngx_int_t redis_init_process(ngx_cycle_t* cycle) {
+    const MainConf* conf = main_conf(cycle);
+    client = new Client;
+    client->log = cycle->log;
+    start_lane(client->lanes[0], conf, cycle->log, RedisLane::requests);
+    start_lane(client->lanes[1], conf, cycle->log, RedisLane::settles);
+    RedisConnection::Options options;
+    options.conf = conf;
+    options.log = cycle->log;
+    options.purpose = "subscriptions";
+    options.on_ready = on_subscriptions_ready;
+    client->subscriptions.start(options);
+    return NGX_OK;
+}
+
+void redis_exit_process(ngx_cycle_t*) {
+    Client* leaving = std::exchange(client, nullptr);
+    if (leaving == nullptr) return;
+    for (Lane& lane : leaving->lanes) lane.connection.stop();
+    leaving->subscriptions.stop();
+    delete leaving;
+}
+
+bool redis_up(RedisLane which) noexcept {
+    const Lane* lane = lane_of(which);
+    return lane != nullptr && !lane->stalled && lane->connection.ready() != nullptr;
+}
+
+RedisCall* redis_send(RedisLane which, ScriptCall& call, ngx_msec_t deadline_ms, RedisCallback callback, void* owner) {
+    Lane* lane = lane_of(which);
+    redisAsyncContext* context = open_for_calls(lane);
+    if (context == nullptr || call.overflowed()) return nullptr;
+    RedisCall* record = take_record(*lane);
+    write_script_command(*record, call);
+    return send(*lane, record, context, deadline_ms, callback, owner);
+}
+
+RedisCall* redis_command(RedisLane which, const std::string_view* arguments, int count, ngx_msec_t deadline_ms,
+                         RedisCallback callback, void* owner) {
+    Lane* lane = lane_of(which);
+    redisAsyncContext* context = open_for_calls(lane);
+    if (context == nullptr) return nullptr;
+    RedisCall* record = take_record(*lane);
+    append_number(record->command, '*', static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i) append_argument(record->command, arguments[i]);
+    return send(*lane, record, context, deadline_ms, callback, owner);
+}
+
+void redis_subscribe(const char* name, RedisMessage on_message) {
+    if (client == nullptr || client->channel_count == kMaxChannels) return;
+    Channel& channel = client->channels[client->channel_count++];
+    channel = {name, on_message};
+    if (redisAsyncContext* context = client->subscriptions.ready()) subscribe(channel, context);
+}
+
+void redis_on_connected(RedisLane which, void (*callback)()) {
+    Lane* lane = lane_of(which);
+    if (lane == nullptr) return;
+    for (auto& slot : lane->on_connected) {
+        if (slot != nullptr) continue;
+        slot = callback;
+        return;
+    }
+}
+
+}  // namespace lumen

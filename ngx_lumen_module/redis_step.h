@@ -1,0 +1,19 @@
+// One question of a request to Redis, and how the request goes on with the answer.
+#pragma once
+
+#include <vector>
+
+#include "ngx_lumen_module/redis_client.h"
+#include "ngx_lumen_module/request.h"
+
+namespace lumen {
+
+/// Sends the script; `answer` is called once, unless the request ends before. false: Redis is away or too far behind,
+/// nothing was sent, and `answer` is not called.
+bool ask_redis(Request& request, ScriptCall& call, Answer answer);
+bool ask_redis(Request& request, const std::vector<std::string_view>& command, Answer answer);
+
+/// Looks the catalogue up once more, then does `again`. false: as above.
+bool ask_catalogue(Request& request, Step again);
+
+}  // namespace lumen

@@ -1,0 +1,122 @@
+#include "ngx_lumen_module/variables.h"
+
+#include <string>
+
+#include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/request.h"
+#include "ngx_lumen_module/settle.h"
+
+namespace lumen {
+namespace {
+
+/// Empty: not found, `-` in a log.
+using Getter = std::string (*)(const Request& request);
+
+struct Variable {
+    ngx_str_t name;
+    Getter get;
+};
+
+std::string number(std::int64_t value) {
+    return value != 0 ? std::to_string(value) : std::string();
+}
+
+bool admitted(const Request& request) noexcept {
+    return request.stage == Stage::running || request.stage == Stage::settling;
+}
+
+std::string cost(const Request& request) {
+    if (!admitted(request)) return {};
+    // The access log may come before the request is settled (T14): then it is what settling will find.
+    return format_coins_fixed(request.stage == Stage::settling ? request.cost : cost_of(request));
+}
+
+std::string ttft_ms(const Request& request) {
+    if (request.first_byte_us == 0) return {};
+    return std::to_string((request.first_byte_us - request.began_us) / 1'000);
+}
+
+std::string upstream_host(const Request& request) {
+    return request.routing.endpoint != nullptr ? request.routing.endpoint->host : std::string();
+}
+
+/// The host without its port, for SNI and the certificate; the brackets of an IPv6 address go as well.
+std::string upstream_tls_name(const Request& request) {
+    std::string host = upstream_host(request);
+    if (!host.empty() && host.front() == '[') return host.substr(1, host.find(']') - 1);
+    return host.substr(0, host.find(':'));
+}
+
+std::string upstream_authorization(const Request& request) {
+    const CatalogueEndpoint* endpoint = request.routing.endpoint;
+    return endpoint == nullptr || endpoint->credential.empty() ? std::string() : "Bearer " + endpoint->credential;
+}
+
+const Variable kVariables[] = {
+    {ngx_string("lumen_account"), [](const Request& request) { return number(request.identity.account); }},
+    {ngx_string("lumen_key"), [](const Request& request) { return number(request.identity.key); }},
+    {ngx_string("lumen_request"), [](const Request& request) { return std::string(request.id.view()); }},
+    {ngx_string("lumen_model"),
+     [](const Request& request) { return request.model != nullptr ? request.model->name : std::string(); }},
+    {ngx_string("lumen_endpoint"),
+     [](const Request& request) {
+         return request.routing.endpoint != nullptr ? request.routing.endpoint->name : std::string();
+     }},
+    {ngx_string("lumen_cost"), cost},
+    {ngx_string("lumen_balance"),
+     [](const Request& request) {
+         return admitted(request) && !request.unlimited ? format_coins(request.balance_after_hold) : std::string();
+     }},
+    {ngx_string("lumen_tokens_in"),
+     [](const Request& request) {
+         return admitted(request) ? std::to_string(request.metering.usage.input_tokens) : std::string();
+     }},
+    {ngx_string("lumen_tokens_out"),
+     [](const Request& request) {
+         return admitted(request) ? std::to_string(request.metering.usage.output_tokens) : std::string();
+     }},
+    {ngx_string("lumen_refusal"),
+     [](const Request& request) {
+         return request.refusal != Refusal::none ? std::string(refusal_label(request.refusal)) : std::string();
+     }},
+    {ngx_string("lumen_overhead_us"), [](const Request& request) { return number(request.gate_us); }},
+    {ngx_string("lumen_ttft_ms"), ttft_ms},
+    {ngx_string("lumen_upstream_host"), upstream_host},
+    {ngx_string("lumen_upstream_tls_name"), upstream_tls_name},
+    {ngx_string("lumen_upstream_authorization"), upstream_authorization},
+};
+
+ngx_int_t get_variable(ngx_http_request_t* r, ngx_http_variable_value_t* value, uintptr_t data) {
+    value->not_found = 1;
+    return guarded(r->connection->log, "variable", ngx_int_t{NGX_ERROR}, [&]() -> ngx_int_t {
+        const Request* request = find_request(r);  // never for a subrequest: a mirror would get our credentials (T19)
+        if (request == nullptr) return NGX_OK;
+        const std::string text = reinterpret_cast<const Variable*>(data)->get(*request);
+        if (text.empty()) return NGX_OK;
+        auto* bytes = static_cast<u_char*>(ngx_pnalloc(r->pool, text.size()));
+        if (bytes == nullptr) return NGX_ERROR;
+        ngx_memcpy(bytes, text.data(), text.size());
+        value->data = bytes;
+        value->len = static_cast<unsigned>(text.size()) & ((1U << 28) - 1);
+        value->valid = 1;
+        value->no_cacheable = 1;
+        value->not_found = 0;
+        return NGX_OK;
+    });
+}
+
+}  // namespace
+
+ngx_int_t add_variables(ngx_conf_t* cf) {
+    for (const Variable& variable : kVariables) {
+        ngx_str_t name = variable.name;
+        // Not cacheable: a failover asks again, and must get the next endpoint's credentials (T34).
+        ngx_http_variable_t* added = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+        if (added == nullptr) return NGX_ERROR;
+        added->get_handler = get_variable;
+        added->data = reinterpret_cast<uintptr_t>(&variable);
+    }
+    return NGX_OK;
+}
+
+}  // namespace lumen
