@@ -130,9 +130,9 @@ std::string without_what_gives_away(std::string_view text) {
 }
 
 bool has_markup(std::string_view text) noexcept {
-    for (std::size_t at = text.find('<'); at + 1 < text.size(); at = text.find('<', at + 1)) {
-        const char next = text[at + 1];
-        if (is_letter(next) || next == '/' || next == '!' || next == '?') return true;
+    for (std::size_t i = 1; i < text.size(); ++i) {
+        const char next = text[i];
+        if (text[i - 1] == '<' && (is_letter(next) || next == '/' || next == '!' || next == '?')) return true;
     }
     return false;
 }
