@@ -7,6 +7,7 @@
 #include "admind/book_batch.h"
 #include "admind/late_charges.h"
 #include "admind/pg_arrays.h"
+#include "admind/stream_entry.h"
 
 namespace lumen::admind {
 
@@ -14,36 +15,6 @@ namespace {
 
 /// A bucket that raised an alarm is tried again after this: an operator may have mended it.
 constexpr auto kStandStill = std::chrono::seconds(10);
-
-std::string stream_id(std::int64_t bseq) {
-    return std::to_string(bseq) + "-0";
-}
-
-/// The `bseq` of an id `bseq-0`; -1 for anything else.
-std::int64_t bseq_of(std::string_view id) {
-    std::int64_t bseq = -1;
-    const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), bseq);
-    const std::string_view rest(end, static_cast<std::size_t>(id.data() + id.size() - end));
-    return error == std::errc() && rest == "-0" ? bseq : -1;
-}
-
-struct StreamEntry {
-    std::int64_t bseq = 0;
-    LedgerEvent event;
-};
-
-/// One entry of an XRANGE reply; throws LedgerAlarm if it is not an event of ours.
-StreamEntry entry_of(Bucket bucket, const redisReply& entry) {
-    if (entry.type != REDIS_REPLY_ARRAY || entry.elements != 2) throw LedgerAlarm("malformed stream entry");
-    const std::int64_t bseq = bseq_of(reply_text(entry.element[0]));
-    const redisReply& fields = *entry.element[1];
-    const auto event = fields.elements == 2 ? parse_event(reply_text(fields.element[1])) : std::nullopt;
-    if (bseq < 0 || !event) {
-        throw LedgerAlarm("unreadable event: bucket=" + std::to_string(bucket) +
-                          " id=" + std::string(reply_text(entry.element[0])));
-    }
-    return {bseq, *event};
-}
 
 struct BookedEvent {
     Bucket bucket = 0;
@@ -107,13 +78,10 @@ std::vector<Bucket> LedgerSync::wait_for_events(std::chrono::milliseconds wait) 
     std::vector<Bucket> buckets;
     if (streams->type != REDIS_REPLY_ARRAY) return buckets;
     for (std::size_t i = 0; i < streams->elements; ++i) {
-        // The first entry names its account, and so its bucket; but an unreadable one must wake its bucket too.
-        const std::string_view key = reply_text(streams->element[i]->element[0]);
-        const auto at = std::find(keys.begin(), keys.end(), key);
-        if (at == keys.end()) continue;
-        int bucket = -1;
-        std::from_chars(key.data() + 2, key.data() + 5, bucket);  // {bNNN}:events
-        if (bucket >= 0 && bucket < kBuckets) buckets.push_back(static_cast<Bucket>(bucket));
+        const std::string_view key = reply_text(streams->element[i]->element[0]);  // {bNNN}:events
+        int bucket = 0;
+        std::from_chars(key.data() + 2, key.data() + 5, bucket);
+        buckets.push_back(static_cast<Bucket>(bucket));
     }
     return buckets;
 }
@@ -247,76 +215,15 @@ DrainResult LedgerSync::drain(std::chrono::milliseconds wait) {
                 return book_each(buckets, clash.what());
             }
         }();
-        // Woken for nothing: somebody else drained them, or the buckets await their reconciliation.
-        if (result.events == 0) positions_known_ = false;
+        // Somebody else drained them, or the buckets await their reconciliation.
+        result.woken_for_nothing = result.events == 0;
+        if (result.woken_for_nothing) positions_known_ = false;
         return result;
     } catch (...) {
         positions_known_ = false;
         if (redis_.outstanding() > 0) redis_.drop();
         throw;
     }
-}
-
-void LedgerSync::trim(std::chrono::milliseconds age) {
-    struct Search {
-        Bucket bucket;
-        std::int64_t old;    ///< known to be older than `age`
-        std::int64_t young;  ///< first one known, or not known, to be younger: drained ones end before it
-    };
-    const std::string replication_id = redis_.master_replication_id();
-    std::vector<Search> searches;
-    {
-        auto connection = postgres_.acquire();
-        pqxx::read_transaction transaction(*connection);
-        for (const auto& row : transaction.exec_params(
-                 "select bucket, last_bseq from stream_positions where source = $1 and last_bseq > 0",
-                 replication_id)) {
-            searches.push_back({static_cast<Bucket>(row[0].as<int>()), 0, row[1].as<std::int64_t>() + 1});
-        }
-    }
-    const RedisReply time = redis_.command({"TIME"});
-    const std::int64_t oldest_kept_ms = parse_nano(reply_text(time->element[0]))->nano() * 1000 - age.count();
-    const auto read = [&](Bucket bucket, const std::string& from) {
-        redis_.append({"XRANGE", bucket_key(bucket, "events"), from, "+", "COUNT", "1"});
-    };
-    const auto next_entry = [&](Bucket bucket) -> std::optional<std::pair<std::int64_t, std::int64_t>> {
-        const RedisReply reply = redis_.next();
-        if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) return std::nullopt;
-        const StreamEntry entry = entry_of(bucket, *reply->element[0]);
-        return std::pair{entry.bseq, entry.event.at_ms};
-    };
-    for (const Search& search : searches) read(search.bucket, "-");
-    std::vector<Search> open;
-    for (Search search : searches) {
-        const auto first = next_entry(search.bucket);
-        if (!first || first->second >= oldest_kept_ms || first->first >= search.young) continue;
-        search.old = first->first;
-        open.push_back(search);
-    }
-    std::vector<Search> found;
-    while (!open.empty()) {
-        std::vector<Search> still_open;
-        for (const Search& search : open) {
-            if (search.young - search.old <= 1) {
-                found.push_back(search);
-            } else {
-                still_open.push_back(search);
-            }
-        }
-        for (const Search& search : still_open) {
-            read(search.bucket, stream_id(search.old + (search.young - search.old) / 2));
-        }
-        for (Search& search : still_open) {
-            const std::int64_t middle = search.old + (search.young - search.old) / 2;
-            const auto entry = next_entry(search.bucket);
-            (entry && entry->second < oldest_kept_ms ? search.old : search.young) = middle;
-        }
-        open = std::move(still_open);
-    }
-    for (const Search& search : found) {
-        redis_.append({"XTRIM", bucket_key(search.bucket, "events"), "MINID", stream_id(search.old + 1)});
-    }
-    while (redis_.outstanding() > 0) redis_.next();
 }
 
 }  // namespace lumen::admind

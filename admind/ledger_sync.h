@@ -22,6 +22,7 @@ inline constexpr std::size_t kMaxEventsPerDrain = 20'000;
 
 struct DrainResult {
     std::size_t events = 0;
+    bool woken_for_nothing = false;   ///< events are there, but not this drainer's to book now: wait a little
     bool full = false;                ///< as many as one transaction takes: there are probably more
     std::int64_t oldest_at_ms = 0;    ///< of these events; 0 if none
     std::vector<std::string> alarms;  ///< buckets that stand still, and why
@@ -37,9 +38,6 @@ class LedgerSync {
     /// Postgres throw, also pqxx::in_doubt_error: nothing is lost or doubled, the position in the book says where to go
     /// on.
     DrainResult drain(std::chrono::milliseconds wait);
-
-    /// Removes drained events older than `age` from the streams.
-    void trim(std::chrono::milliseconds age);
 
     /// Updates of accounts that were held back (at most 4 a second each) and are due now.
     void publish_live() { live_.publish_due(redis_); }
