@@ -98,7 +98,8 @@ void RedisConnection::ask(Arguments... arguments) noexcept {
 void RedisConnection::prepare() noexcept {
     const std::string_view user = view(options_.conf->redis_user);
     const std::string_view password = view(options_.conf->redis_password);
-    redisEnableKeepAlive(&context_->c);  // a silent half-open TCP connection ends in minutes, not hours
+    // A silent half-open connection ends in minutes, not hours; on a unix socket this would be an error.
+    if (context_->c.connection_type == REDIS_CONN_TCP) redisEnableKeepAlive(&context_->c);
     replies_awaited_ = 0;
     if (!user.empty()) {
         ask(std::string_view("AUTH"), user, password);

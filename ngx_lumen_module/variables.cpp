@@ -21,12 +21,13 @@ std::string number(std::int64_t value) {
     return value != 0 ? std::to_string(value) : std::string();
 }
 
-bool admitted(const Request& request) noexcept {
-    return request.stage == Stage::running || request.stage == Stage::settling;
+/// Only what went to an endpoint has a price; what was refused after its admit is void.
+bool priced(const Request& request) noexcept {
+    return request.metering.sent_upstream;
 }
 
 std::string cost(const Request& request) {
-    if (!admitted(request)) return {};
+    if (!priced(request)) return {};
     // The access log may come before the request is settled (T14): then it is what settling will find.
     return format_coins_fixed(request.stage == Stage::settling ? request.cost : cost_of(request));
 }
@@ -65,15 +66,15 @@ const Variable kVariables[] = {
     {ngx_string("lumen_cost"), cost},
     {ngx_string("lumen_balance"),
      [](const Request& request) {
-         return admitted(request) && !request.unlimited ? format_coins(request.balance_after_hold) : std::string();
+         return priced(request) && !request.unlimited ? format_coins(request.balance_after_hold) : std::string();
      }},
     {ngx_string("lumen_tokens_in"),
      [](const Request& request) {
-         return admitted(request) ? std::to_string(request.metering.usage.input_tokens) : std::string();
+         return priced(request) ? std::to_string(request.metering.usage.input_tokens) : std::string();
      }},
     {ngx_string("lumen_tokens_out"),
      [](const Request& request) {
-         return admitted(request) ? std::to_string(request.metering.usage.output_tokens) : std::string();
+         return priced(request) ? std::to_string(request.metering.usage.output_tokens) : std::string();
      }},
     {ngx_string("lumen_refusal"),
      [](const Request& request) {
