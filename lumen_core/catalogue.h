@@ -99,9 +99,9 @@ struct CatalogueResult {
     std::string error;
 };
 
-/// Parses and checks the document of tests/data/catalogue.json; all or nothing: every member shown there is required,
-/// others are ignored. `error` begins with the path of what is wrong ("models[3].prices: none"). Credentials that do
-/// not unseal under `installation_secret` are an error that names the endpoint's place.
+/// Parses and checks the document of tests/data/catalogue.json; all or nothing: every member that has a use here is
+/// required, others are ignored. `error` begins with the path of what is wrong ("models[3].prices: none"). Credentials
+/// that do not unseal under `installation_secret` are an error that names the endpoint's place.
 CatalogueResult parse_catalogue(std::string_view json, std::string_view installation_secret);
 
 }  // namespace lumen
