@@ -191,6 +191,7 @@ export class Nginx extends ServerProcess {
     for (const [place, here] of Object.entries(places)) adapted = adapted.replaceAll(place, here);
     if (file === 'nginx.conf') {
       adapted = replaceOnce(adapted, 'user www-data;\n', '');
+      adapted = replaceOnce(adapted, 'worker_rlimit_nofile 65536;', `worker_rlimit_nofile ${Math.min(65536, openFilesLimit())};`);
       adapted = replaceOnce(adapted, 'worker_processes auto;', `worker_processes ${instance.workers};`);
       adapted = replaceOnce(adapted, 'listen 8080;', `listen 127.0.0.1:${instance.ports.http};`);
       adapted = replaceOnce(adapted, 'server 127.0.0.1:5001;', `server 127.0.0.1:${instance.ports.admind};`);
@@ -203,6 +204,12 @@ export class Nginx extends ServerProcess {
     return childrenOf(this.pid).filter(({ title }) => title.startsWith('nginx: worker process') && !title.includes('shutting down'))
       .map(({ pid }) => pid);
   }
+}
+
+/// How many files a process of ours may open at most.
+function openFilesLimit() {
+  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))[1];
+  return hard === 'unlimited' ? Infinity : Number(hard);
 }
 
 function replaceOnce(text, from, to) {
