@@ -1,34 +1,25 @@
 #include "tests/harness/postgres_server.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
-extern char** environ;
-
 namespace lumen::harness {
-
 namespace {
 
-// PostgreSQL refuses to run as root; setpriv also ties its life to ours.
-const std::vector<std::string> kAsUnprivileged = {"setpriv",  "--pdeathsig", "INT",      "--reuid",
-                                                  "www-data", "--regid",     "www-data", "--clear-groups"};
 constexpr auto kStartDeadline = std::chrono::seconds(30);
+constexpr auto kStartPoll = std::chrono::milliseconds(20);
 
+/// Debian keeps the servers out of PATH, one directory a version.
 std::string binary(const std::string& name) {
-    // Debian keeps the servers out of PATH, one directory a version.
     const std::filesystem::path versions = "/usr/lib/postgresql";
     if (std::filesystem::exists(versions)) {
         for (const auto& version : std::filesystem::directory_iterator(versions)) {
@@ -39,110 +30,85 @@ std::string binary(const std::string& name) {
     return name;
 }
 
-pid_t spawn(const std::vector<std::string>& command, const std::string& log) {
-    std::vector<std::string> words;
-    if (::geteuid() == 0) words = kAsUnprivileged;
+/// PostgreSQL refuses root. Changing the user ends the tie to our life, so it is made again.
+std::vector<std::string> as_unprivileged(const std::vector<std::string>& command) {
+    if (::geteuid() != 0) return command;
+    std::vector<std::string> words{"setpriv",  "--pdeathsig", "KILL",     "--reuid",
+                                   "www-data", "--regid",     "www-data", "--clear-groups"};
     words.insert(words.end(), command.begin(), command.end());
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t files;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
-    posix_spawn_file_actions_adddup2(&files, 1, 2);
-    pid_t pid = -1;
-    const int error = posix_spawnp(&pid, argv[0], &files, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&files);
-    if (error != 0) throw std::runtime_error("cannot start " + command.front());
-    return pid;
+    return words;
 }
 
-std::string text_of(const std::string& path) {
-    std::ifstream file(path);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
+bool succeeds(const std::vector<std::string>& command, const std::string& log) {
+    int status = 0;
+    const pid_t pid = start_process(as_unprivileged(command), log);
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status == 0;
 }
 
 void run(const std::vector<std::string>& command, const std::string& log) {
-    int status = 0;
-    const pid_t pid = spawn(command, log);
-    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (status != 0) throw std::runtime_error(command.front() + " failed: " + text_of(log));
-}
-
-std::string new_directory() {
-    std::string path = "/tmp/lumen-pg-XXXXXX";
-    if (!::mkdtemp(path.data())) throw std::runtime_error("cannot make a directory under /tmp");
-    if (::geteuid() == 0) {
-        // The server's user must be able to make its data directory here.
-        ::chmod(path.c_str(), 0777);
-    }
-    return path;
+    if (!succeeds(command, log)) throw std::runtime_error(command.front() + " failed: " + text_of_file(log));
 }
 
 }  // namespace
 
-PostgresServer::PostgresServer() : directory_(new_directory()) {
-    run({binary("initdb"), "-D", directory_ + "/data", "-A", "trust", "-U", "lumen", "-E", "UTF8", "--locale=C",
+PostgresServer::PostgresServer() : directory_("lumen-pg") {
+    // The server's user makes its data directory in ours.
+    if (::geteuid() == 0) ::chmod(directory_.path().c_str(), 0777);
+    run({binary("initdb"), "-D", directory_.path() + "/data", "-A", "trust", "-U", "lumen", "-E", "UTF8", "--locale=C",
          "--no-sync"},
-        directory_ + "/log");
+        log());
     start();
 }
 
 PostgresServer::~PostgresServer() {
     kill();
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
 }
 
 std::string PostgresServer::url(const std::string& database) const {
-    return "postgresql://lumen@/" + database + "?host=" + directory_;
+    return "postgresql://lumen@/" + database + "?host=" + directory_.path();
 }
 
 std::string PostgresServer::create_database(const std::string& name, const std::string& model) {
-    run({binary("createdb"), "-h", directory_, "-U", "lumen", "-T", model, name}, directory_ + "/log");
+    run({binary("createdb"), "-h", directory_.path(), "-U", "lumen", "-T", model, name}, log());
     return url(name);
 }
 
 void PostgresServer::start() {
     // fsync is for power loss, which no test causes; what a killed server had committed is in the kernel's hands.
-    pid_ = spawn({binary("postgres"), "-D", directory_ + "/data", "-k", directory_, "-c", "listen_addresses=", "-c",
-                  "fsync=off", "-c", "max_connections=200"},
-                 directory_ + "/log");
+    pid_ =
+        start_process(as_unprivileged({binary("postgres"), "-D", directory_.path() + "/data", "-k", directory_.path(),
+                                       "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"}),
+                      log());
     wait_until_ready();
 }
 
 void PostgresServer::wait_until_ready() {
     const auto deadline = std::chrono::steady_clock::now() + kStartDeadline;
-    for (;;) {
-        int status = 0;
-        const pid_t probe = spawn({binary("pg_isready"), "-q", "-h", directory_}, directory_ + "/log");
-        while (::waitpid(probe, &status, 0) < 0 && errno == EINTR) {
+    while (!succeeds({binary("pg_isready"), "-q", "-h", directory_.path()}, log())) {
+        const bool ended = has_ended(pid_);
+        if (ended) pid_ = -1;
+        if (ended || std::chrono::steady_clock::now() > deadline) {
+            throw std::runtime_error("PostgreSQL did not start: " + text_of_file(log()));
         }
-        if (status == 0) return;
-        if (::waitpid(pid_, &status, WNOHANG) == pid_ || std::chrono::steady_clock::now() > deadline) {
-            throw std::runtime_error("PostgreSQL did not start: " + text_of(directory_ + "/log"));
-        }
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        std::this_thread::sleep_for(kStartPoll);
     }
 }
 
-void PostgresServer::stop() {
+void PostgresServer::end(int signal) {
     if (pid_ < 0) return;
-    ::kill(pid_, SIGINT);
-    ::waitpid(pid_, nullptr, 0);
+    end_process(pid_, signal);
     pid_ = -1;
 }
 
+void PostgresServer::stop() {
+    end(SIGINT);
+}
+
+// Not SIGKILL, which would leave its children and their shared memory behind.
 void PostgresServer::kill() {
-    if (pid_ < 0) return;
-    // SIGQUIT: at once, without a checkpoint, and its children too.
-    ::kill(pid_, SIGQUIT);
-    ::waitpid(pid_, nullptr, 0);
-    pid_ = -1;
+    end(SIGQUIT);
 }
 
 }  // namespace lumen::harness

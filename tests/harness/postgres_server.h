@@ -5,9 +5,11 @@
 
 #include <string>
 
+#include "tests/harness/server_process.h"
+
 namespace lumen::harness {
 
-/// Throws std::runtime_error with the server's log when it does not come up. Dies with the process that made it.
+/// Throws std::runtime_error with the server's log when it does not come up. Dies with the thread that started it.
 class PostgresServer {
  public:
     PostgresServer();
@@ -20,15 +22,17 @@ class PostgresServer {
     /// A new empty database, or a copy of `model`; its URL.
     std::string create_database(const std::string& name, const std::string& model = "template1");
 
-    /// Blocks until it answers again (start) or is gone (stop, kill -9 of the whole server).
+    /// start: blocks until it answers. stop: at once, but orderly. kill: without a checkpoint. Data stays.
     void start();
     void stop();
     void kill();
 
  private:
     void wait_until_ready();
+    void end(int signal);
+    std::string log() const { return directory_.path() + "/log"; }
 
-    std::string directory_;
+    TemporaryDirectory directory_;
     pid_t pid_ = -1;
 };
 
