@@ -22,6 +22,7 @@ bool usable_in_place(const ngx_chain_t& chain) noexcept {
 
 bool append(u_char*& to, ngx_buf_t& buf) {
     const auto bytes = static_cast<std::size_t>(ngx_buf_size(&buf));
+    if (bytes == 0) return true;  // a chunked body ends with a buffer that is neither in memory nor in a file
     if (ngx_buf_in_memory(&buf)) {
         to = ngx_cpymem(to, buf.pos, bytes);
         return true;
