@@ -41,20 +41,26 @@ inline constexpr std::uint32_t kMaxChoices = 128;
 inline constexpr std::uint32_t kMaxPrompts = 2048;
 inline constexpr std::uint64_t kMaxOutputTokens = 2'147'483'647;
 
+/// A part of the body, in bytes from its start.
+struct BodySpan {
+    std::uint32_t offset = 0;
+    std::uint32_t length = 0;
+};
+
+struct RequestStreamOptions {
+    BodySpan value;  ///< `null`, or the `{` of the object
+    bool is_null = false;
+    bool is_empty = true;
+    std::optional<BodySpan> include_usage;           ///< the value
+    std::optional<BodySpan> continuous_usage_stats;  ///< the value
+};
+
 /// Facts of a JSON request body. Offsets are bytes from the start of the body, so that it can be rewritten by splices
 /// without being copied.
 struct RequestFacts {
-    struct Span {
-        std::uint32_t offset = 0;
-        std::uint32_t length = 0;
-    };
-    struct StreamOptions {
-        Span value;  ///< `null`, or the `{` of the object
-        bool is_null = false;
-        bool is_empty = true;
-        std::optional<Span> include_usage;           ///< the value
-        std::optional<Span> continuous_usage_stats;  ///< the value
-    };
+    // Defined outside: inside a class that is not complete, an std::optional of them cannot be emplaced (CWG 1397, clang).
+    using Span = BodySpan;
+    using StreamOptions = RequestStreamOptions;
 
     std::string model;                               ///< unescaped; 1…kMaxModelNameBytes, no control characters
     bool stream = false;                             ///< only of operations that can stream
