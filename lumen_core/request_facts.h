@@ -58,7 +58,7 @@ struct RequestStreamOptions {
 /// Facts of a JSON request body. Offsets are bytes from the start of the body, so that it can be rewritten by splices
 /// without being copied.
 struct RequestFacts {
-    // Defined outside: inside a class that is not complete, an std::optional of them cannot be emplaced (CWG 1397, clang).
+    // Defined outside: within an incomplete class an std::optional of them cannot be emplaced (CWG 1397; clang).
     using Span = BodySpan;
     using StreamOptions = RequestStreamOptions;
 
