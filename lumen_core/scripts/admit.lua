@@ -34,32 +34,28 @@ if consent_field ~= '-' and (not consented or tonumber(consented) < tonumber(not
   return refuse('CONSENT')
 end
 
--- GCRA with a burst of one minute. Intervals are rounded down, so that a minute's worth always fits into a minute.
--- Returns the scope's new time, and for how long it is too early (≤ 0: it passes); and what is left then.
-local function after(per_minute, theoretical_us, count)
-  if per_minute == '0' then return theoretical_us, 0 end
+-- GCRA with a burst of one minute; intervals are rounded down, so that a minute's worth always fits into a minute.
+-- Returns the scope's new time as text, how many more would pass then (nil: no limit), and, if it is too early, the wait.
+local function take(per_minute, theoretical_us, count)
+  if per_minute == '0' then return theoretical_us end
   local new_us = math.max(tonumber(theoretical_us), now_us) + math.floor(count * 60000000 / per_minute)
-  return new_us, new_us - now_us - 60000000
+  local left_us = now_us + 60000000 - new_us
+  if left_us < 0 then return nil, 0, string.format('%.0f', -left_us) end
+  return string.format('%d', new_us), math.floor(left_us * per_minute / 60000000)
 end
-local function remaining(per_minute, new_us, other)
-  if per_minute == '0' then return other end
-  local left = math.floor((60000000 - (new_us - now_us)) * per_minute / 60000000)
-  left = math.max(0, left)
-  return other == '-' and left or math.min(left, other)
-end
-local function granted(now_bal, now_held, rt_us, key_rt_us, tt_us, key_tt_us)
-  return 'OK ' .. now_bal .. ' ' .. now_held .. ' ' ..
-    remaining(key_rpm, key_rt_us, remaining(rpm, rt_us, '-')) .. ' ' ..
-    remaining(key_tpm, key_tt_us, remaining(tpm, tt_us, '-')) .. ' ' .. unlimited
-end
+local function least(one, other) return one and other and math.min(one, other) or one or other or '-' end
 
 -- 5
 local standing = call('HGET', KEYS[4], request)
 if standing then
   local _, _, _, _, owner, owner_key = string.match(standing, '^(%d+) (%d+) (%d+) (%a+) (%d+) (%d+) ')
   if owner ~= account or owner_key ~= key then return refuse('RANGE') end
-  return granted(bal, held, (after(rpm, rt, 0)), (after(key_rpm, key_rt, 0)), (after(tpm, tt, 0)),
-    (after(key_tpm, key_tt, 0))) .. ' again'
+  local _, requests_left = take(rpm, rt, 0)
+  local _, key_requests_left = take(key_rpm, key_rt, 0)
+  local _, tokens_left = take(tpm, tt, 0)
+  local _, key_tokens_left = take(key_tpm, key_tt, 0)
+  return 'OK ' .. bal .. ' ' .. held .. ' ' .. least(requests_left, key_requests_left) .. ' ' ..
+    least(tokens_left, key_tokens_left) .. ' ' .. unlimited .. ' again'
 end
 if call('SISMEMBER', KEYS[6], request) == 1 or call('SISMEMBER', KEYS[7], request) == 1 then return refuse('GONE') end
 
@@ -118,20 +114,21 @@ if conc ~= '0' and tonumber(nh) >= tonumber(conc) or key_conc ~= '0' and tonumbe
 end
 
 -- 13
-local rt_us, key_rt_us, tt_us, key_tt_us, wait_us
-rt_us, wait_us = after(rpm, rt, 1)
-if wait_us > 0 then return refuse('RPM ' .. string.format('%.0f', wait_us)) end
-key_rt_us, wait_us = after(key_rpm, key_rt, 1)
-if wait_us > 0 then return refuse('RPM ' .. string.format('%.0f', wait_us)) end
-tt_us, wait_us = after(tpm, tt, tokens)
-if wait_us > 0 then return refuse('TPM ' .. string.format('%.0f', wait_us)) end
-key_tt_us, wait_us = after(key_tpm, key_tt, tokens)
-if wait_us > 0 then return refuse('TPM ' .. string.format('%.0f', wait_us)) end
+local new_rt, requests_left, wait_us = take(rpm, rt, 1)
+if wait_us then return refuse('RPM ' .. wait_us) end
+local new_key_rt, key_requests_left, key_wait_us = take(key_rpm, key_rt, 1)
+if key_wait_us then return refuse('RPM ' .. key_wait_us) end
+local new_tt, tokens_left, tokens_wait_us = take(tpm, tt, tokens)
+if tokens_wait_us then return refuse('TPM ' .. tokens_wait_us) end
+local new_key_tt, key_tokens_left, key_tokens_wait_us = take(key_tpm, key_tt, tokens)
+if key_tokens_wait_us then return refuse('TPM ' .. key_tokens_wait_us) end
 
-call('HINCRBY', KEYS[2], 'held', hold)
-call('HSET', KEYS[2], 'nh', nh + 1, 'rt', rt_us, 'tt', tt_us)
-call('HSET', KEYS[3], 'nh', key_nh + 1, 'rt', key_rt_us, 'tt', key_tt_us, 'last', now_ms)
+-- `held` never passes M, so its sum is exact as a number; one write a hash is cheaper than two.
+held = string.format('%d', now_held + need)
+call('HSET', KEYS[2], 'held', held, 'nh', nh + 1, 'rt', new_rt, 'tt', new_tt)
+call('HSET', KEYS[3], 'nh', key_nh + 1, 'rt', new_key_rt, 'tt', new_key_tt, 'last', string.format('%d', now_ms))
 if counted then call('HINCRBY', KEYS[3], 'kh', hold) end
-call('HSET', KEYS[4], request, hold .. ' 0 ' .. now_ms + ttl_ms .. (unlimited == '1' and ' u' or ' l') ..
-  (counted and 'c ' or 'n ') .. account .. ' ' .. key .. ' ' .. tokens .. ' ' .. blob)
-return granted(bal, string.format('%.0f', now_held + need), rt_us, key_rt_us, tt_us, key_tt_us)
+call('HSET', KEYS[4], request, string.format('%s 0 %d %s%s %s %s %s %s', hold, now_ms + ttl_ms,
+  unlimited == '1' and 'u' or 'l', counted and 'c' or 'n', account, key, tokens, blob))
+return 'OK ' .. bal .. ' ' .. held .. ' ' .. least(requests_left, key_requests_left) .. ' ' ..
+  least(tokens_left, key_tokens_left) .. ' ' .. unlimited

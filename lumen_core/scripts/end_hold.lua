@@ -2,7 +2,8 @@
 -- Expects hold.lua's fields, KEYS 1 to 4, `request`, `kind` of the event or nil (void: nothing is charged), `cost`,
 -- `used_tokens` (number, or nil: unknown), `blob`. Leaves `bal`, `held` as text.
 -- A key that is gone (only after a loss) is left alone: a partial hash would pass for one without limits.
-local seq, nh, tpm, tt, lrh = unpack(call('HMGET', KEYS[2], 'seq', 'nh', 'tpm', 'tt', 'lrh'))
+local bal, held, seq, nh, tpm, tt, lrh =
+  unpack(call('HMGET', KEYS[2], 'bal', 'held', 'seq', 'nh', 'tpm', 'tt', 'lrh'))
 local key_nh, key_tpm, key_tt, window_end, window_length =
   unpack(call('HMGET', KEYS[3], 'nh', 'tpm', 'tt', 'ce', 'cl'))
 
@@ -13,13 +14,17 @@ local function corrected(theoretical_us, per_minute)
   return string.format('%.0f', math.max(0, theoretical_us + shift_us))
 end
 
-if kind and hold_limited == 'l' then call('HINCRBY', KEYS[2], 'bal', negated(cost)) end
-call('HINCRBY', KEYS[2], 'held', negated(hold_amount))
-local bal, held = unpack(call('HMGET', KEYS[2], 'bal', 'held'))
+if kind and hold_limited == 'l' then
+  -- The balance is never read as a number that could be off: beyond 2^53 HINCRBY's result is, and HGET is not.
+  local balance = call('HINCRBY', KEYS[2], 'bal', negated(cost))
+  bal = math.abs(balance) < 9007199254740992 and string.format('%d', balance) or call('HGET', KEYS[2], 'bal')
+end
+held = string.format('%d', held - hold_amount)
 if kind then
-  call('HSET', KEYS[2], 'nh', nh - 1, 'tt', corrected(tt, tpm), 'seq', seq + 1)
+  seq = string.format('%d', seq + 1)
+  call('HSET', KEYS[2], 'held', held, 'nh', nh - 1, 'tt', corrected(tt, tpm), 'seq', seq)
 else
-  call('HSET', KEYS[2], 'nh', nh - 1)
+  call('HSET', KEYS[2], 'held', held, 'nh', nh - 1)
 end
 if key_nh then
   call('HSET', KEYS[3], 'nh', key_nh - 1, 'tt', kind and corrected(key_tt, key_tpm) or key_tt)
@@ -34,6 +39,5 @@ if key_nh then
 end
 call('HDEL', KEYS[4], request)
 if kind then
-  append_event(kind, account, key, hold_limited == 'l' and negated(cost) or '0', cost, bal, seq + 1, lrh, request, '-',
-    blob)
+  append_event(kind, account, key, hold_limited == 'l' and negated(cost) or '0', cost, bal, seq, lrh, request, '-', blob)
 end
