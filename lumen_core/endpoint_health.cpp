@@ -70,8 +70,8 @@ void on_busy(EndpointHealth& health, std::int64_t now_ms, std::int64_t retry_aft
 void on_failure(EndpointHealth& health, std::int64_t now_ms) noexcept {
     // Requests that were under way when it was ejected fail too; they are the same event and do not lengthen it.
     if (is_ejected(health) && now_ms < health.ejected_until_ms) return;
-    ++health.failures_in_row;
-    if (is_ejected(health) || health.failures_in_row >= kFailuresToEject) eject(health, now_ms);
+    // An ejected one still has its failures, so one more, of its trial, ejects it again.
+    if (++health.failures_in_row >= kFailuresToEject) eject(health, now_ms);
 }
 
 void on_probe(EndpointHealth& health, std::int64_t now_ms, bool healthy) noexcept {
@@ -81,8 +81,10 @@ void on_probe(EndpointHealth& health, std::int64_t now_ms, bool healthy) noexcep
     if (is_ejected(health)) end_ejection(health);
 }
 
-void begin_trial(EndpointHealth& health, std::int64_t now_ms, std::int64_t trial_lease_ms) noexcept {
+bool begin_trial(EndpointHealth& health, std::int64_t now_ms, std::int64_t trial_lease_ms) noexcept {
+    if (!trial_is_due(health, now_ms)) return false;
     health.trial_until_ms = now_ms + trial_lease_ms;
+    return true;
 }
 
 }  // namespace lumen

@@ -43,7 +43,8 @@ void on_failure(EndpointHealth& health, std::int64_t now_ms) noexcept;
 /// An active probe answered or failed (admind): a good probe ends an ejection, but the next one is still the longer one
 /// until a request succeeds; a bad probe counts as a failure.
 void on_probe(EndpointHealth& health, std::int64_t now_ms, bool healthy) noexcept;
-/// Called when an ejected endpoint past its time is picked: claims the one trial. `trial_lease_ms` bounds it.
-void begin_trial(EndpointHealth& health, std::int64_t now_ms, std::int64_t trial_lease_ms) noexcept;
+/// Claims the one trial of an ejected endpoint past its time. False: it is not due any more, as another worker claimed
+/// it since the caller looked, or the endpoint is back. `trial_lease_ms` bounds a trial that never reports.
+bool begin_trial(EndpointHealth& health, std::int64_t now_ms, std::int64_t trial_lease_ms) noexcept;
 
 }  // namespace lumen

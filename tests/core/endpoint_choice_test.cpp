@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <array>
+#include <functional>
 #include <map>
 #include <queue>
 #include <random>
@@ -128,6 +129,22 @@ TEST(endpoint_choice, a_heavy_server_among_many_light_ones_is_drawn_by_its_weigh
     int heavy = 0;
     for (int i = 0; i < 10'000; ++i) heavy += choose(candidates, random())->index == 4 ? 1 : 0;
     EXPECT_GT(heavy, 9'000 / 2) << "drawn uniformly it would be one of two in a fifth of all cases";
+}
+
+TEST(endpoint_choice, each_pair_of_equals_is_compared_equally_often) {
+    constexpr std::size_t kCount = 6;
+    Candidates candidates(kCount, ready());
+    for (std::size_t i = 0; i < kCount; ++i)
+        candidates[i].health.latency_ewma_us = static_cast<std::int64_t>(i + 1) * 1'000;
+    std::mt19937_64 random{8};
+    constexpr int kDraws = 60'000;
+    std::array<int, kCount> wins{};
+    for (int i = 0; i < kDraws; ++i) ++wins[choose(candidates, random())->index];
+    for (std::size_t i = 0; i < kCount; ++i) {
+        // Of the 15 pairs it wins those with a slower one.
+        const double expected = static_cast<double>(kCount - 1 - i) / 15.0;
+        EXPECT_NEAR(static_cast<double>(wins[i]) / kDraws, expected, 0.01) << "endpoint " << i;
+    }
 }
 
 TEST(endpoint_choice, weights_out_of_range_are_safe) {

@@ -70,11 +70,15 @@ TEST(endpoint_health, a_successful_trial_readmits_and_forgets) {
 TEST(endpoint_health, a_trial_is_held_by_one_and_given_up_when_its_lease_ends) {
     EndpointHealth health = failed(3, kStart);
     const std::int64_t due = kStart + 5'000;
-    begin_trial(health, due, kLease);
+    EXPECT_FALSE(begin_trial(health, due - 1, kLease)) << "too early";
+    EXPECT_TRUE(begin_trial(health, due, kLease));
     EXPECT_EQ(endpoint_status(health, due), EndpointStatus::trial);
     EXPECT_FALSE(trial_is_due(health, due));
-    EXPECT_FALSE(trial_is_due(health, due + kLease - 1));
+    EXPECT_FALSE(begin_trial(health, due + kLease - 1, kLease)) << "another worker has it, and keeps its lease";
     EXPECT_TRUE(trial_is_due(health, due + kLease));
+    EXPECT_TRUE(begin_trial(health, due + kLease, kLease));
+    on_success(health, due + kLease, 1'000);
+    EXPECT_FALSE(begin_trial(health, due + kLease, kLease)) << "nothing is left to try";
 }
 
 TEST(endpoint_health, failures_of_requests_already_under_way_do_not_lengthen_an_ejection) {
@@ -171,7 +175,7 @@ class History {
                 ASSERT_EQ(health_.ejected_until_ms, 0);
                 break;
             case 3:
-                if (trial_is_due(health_, now_)) begin_trial(health_, now_, kLease);
+                ASSERT_EQ(begin_trial(health_, now_, kLease), trial_is_due(before, now_));
                 ASSERT_FALSE(trial_is_due(health_, now_)) << "one trial at a time";
                 break;
             default:

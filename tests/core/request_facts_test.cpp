@@ -75,7 +75,9 @@ TEST(request_facts, null_is_the_same_as_absent) {
 
 TEST(request_facts, max_output_tokens_is_the_larger_of_the_names_the_dialect_has) {
     EXPECT_EQ(facts_of(R"({"model":"m","max_tokens":5,"max_completion_tokens":7})").max_output_tokens, 7U);
-    EXPECT_EQ(facts_of(R"({"model":"m","max_completion_tokens":5,"max_tokens":7})").max_output_tokens, 7U);
+    EXPECT_EQ(facts_of(R"({"model":"m","max_tokens":7,"max_completion_tokens":5})").max_output_tokens, 7U);
+    EXPECT_EQ(facts_of(R"({"model":"m","max_completion_tokens":7,"max_tokens":5})").max_output_tokens, 7U);
+    EXPECT_EQ(facts_of(R"({"model":"m","max_completion_tokens":7,"max_tokens":null})").max_output_tokens, 7U);
     EXPECT_EQ(facts_of(R"({"model":"m","max_tokens":null,"max_completion_tokens":0})").max_output_tokens, 0U);
     EXPECT_EQ(facts_of(R"({"model":"m","max_output_tokens":7})").max_output_tokens, std::nullopt);
     EXPECT_EQ(facts_of(R"({"model":"m","max_output_tokens":7,"max_tokens":9})", Operation::responses).max_output_tokens,
