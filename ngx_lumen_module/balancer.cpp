@@ -159,7 +159,9 @@ ngx_int_t fail_over(Request& request) {
     ngx_http_request_t* r = request.r;
     if (build_upstream_request(request) != NGX_OK) return NGX_ERROR;
     r->upstream->request_bufs = r->request_body->bufs;
-    return r->upstream->create_request(r) == NGX_OK ? NGX_OK : NGX_ERROR;
+    const ngx_int_t created = r->upstream->create_request(r);
+    restore_client_uri(request);
+    return created == NGX_OK ? NGX_OK : NGX_ERROR;
 }
 
 ngx_int_t get_peer(ngx_peer_connection_t* pc, void* data) noexcept {
@@ -208,6 +210,7 @@ ngx_int_t init_peer(ngx_http_request_t* r, ngx_http_upstream_srv_conf_t*) noexce
                       "lumen_balancer is used in a location without \"lumen on\"");
         return NGX_ERROR;
     }
+    restore_client_uri(*request);
     ngx_peer_connection_t& peer = r->upstream->peer;
     peer.data = request;
     peer.get = get_peer;

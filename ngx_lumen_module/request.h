@@ -35,6 +35,9 @@ struct RequestTimer {
     }
 };
 
+/// What the paths of the API begin with.
+inline constexpr std::string_view kApiRoot = "/v1/";
+
 /// Where a request stands; only moves forward, but for admitting → reading when no hold was placed.
 enum class Stage : std::uint8_t {
     reading,    ///< body, lookup
@@ -66,9 +69,11 @@ struct Routing {
     std::uint64_t tried = 0;                      ///< bit i: model->endpoints[i] was tried
     std::uint32_t attempts = 0;
     std::int64_t attempt_began_us = 0;  ///< monotonic
-    EndpointState* state = nullptr;     ///< counts this attempt as in flight; null: it does not
-    bool judged = false;                ///< the endpoint's health knows how this attempt went
-    RequestTimer drain;                 ///< ends the reading of an answer whose client left
+    ngx_str_t client_uri{};             ///< as it was asked: r->uri is the endpoint's while its request is made
+    ngx_str_t client_args{};
+    EndpointState* state = nullptr;  ///< counts this attempt as in flight; null: it does not
+    bool judged = false;             ///< the endpoint's health knows how this attempt went
+    RequestTimer drain;              ///< ends the reading of an answer whose client left
 };
 
 struct Request;
@@ -122,6 +127,7 @@ struct Request {
     RedisCall* renewal = nullptr;  ///< under way
     NanoCoins renewal_amount;      ///< the hold it asks for
     NanoCoins renewed_cost;        ///< cost so far when the hold was last set
+    bool window_refused = false;   ///< strict: no whole window of output is free any more
     std::int64_t renewal_failing_since_ms = 0;
     Routing routing;
     Metering metering;

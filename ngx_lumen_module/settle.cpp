@@ -103,6 +103,19 @@ void renewed(Request& request, const LedgerReply& reply) {
     }
 }
 
+/// A whole window more was too much: within the hold the stream goes on, beyond it only what is there is asked for.
+void renewal_refused(Request& request) {
+    const bool asked_for_the_least = request.window_refused;
+    request.window_refused = true;
+    if (!answer_waits(request)) {
+        renew_in(request, kRenewalMs);
+    } else if (asked_for_the_least) {
+        stop_answer(request, Refusal::coins_ran_out);
+    } else {
+        renew(request);
+    }
+}
+
 void take_renewal(Request& request, RedisResult result, std::string_view text) {
     request.renewal = nullptr;
     if (request.stage != Stage::running) return;
@@ -112,7 +125,7 @@ void take_renewal(Request& request, RedisResult result, std::string_view text) {
             renewed(request, reply);
             break;
         case Reply::refused:
-            stop_answer(request, Refusal::coins_ran_out);
+            renewal_refused(request);
             break;
         case Reply::gone:
             // The hold was reaped or lost. The settle will be LATE and booked; a strict account may not go on unheld.
@@ -130,6 +143,11 @@ void on_renewal(void* owner, RedisResult result, std::string_view text) {
     ngx_http_run_posted_requests(connection);  // the request may be gone
 }
 
+NanoCoins wanted_hold(const Request& request) noexcept {
+    const NanoCoins least = std::max(request.hold, cost_of(request));
+    return request.window_refused ? least : std::max(least, hold_from_here(request));
+}
+
 void renew(Request& request) {
     if (request.stage != Stage::running || request.renewal != nullptr) return;
     if (request.renew_timer.timer_set) {
@@ -139,7 +157,7 @@ void renew(Request& request) {
     arguments.request = request.id;
     arguments.account = request.identity.account;
     arguments.key = request.identity.key;
-    arguments.amount = request.renewal_amount = std::max({request.hold, hold_from_here(request), cost_of(request)});
+    arguments.amount = request.renewal_amount = wanted_hold(request);
     arguments.shadow = cost_of(request);
     RenewCall call(arguments);
     request.renewal =
@@ -151,6 +169,7 @@ void renew(Request& request) {
 bool hold_is_running_low(const Request& request, NanoCoins cost_so_far) noexcept {
     if (request.unlimited) return false;
     if (cost_so_far > request.hold) return true;
+    if (request.window_refused) return false;
     const std::int64_t room = request.hold.nano() - request.renewed_cost.nano();
     const std::int64_t used = cost_so_far.nano() - request.renewed_cost.nano();
     return used > room / 2 && hold_from_here(request) > request.hold;

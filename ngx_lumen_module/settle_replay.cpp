@@ -15,7 +15,7 @@ namespace lumen {
 namespace {
 
 constexpr std::int64_t kLookPeriodMs = 900;  // less than the tick, so that a late tick does not skip a second
-/// Between two good looks the clock runs at most this far: what lies between was not seen.
+/// The clock runs only between looks that follow each other this closely: what lay in a longer gap was not seen.
 constexpr std::int64_t kLongestStepMs = 2'000;
 /// A bucket is looked at while some worker said so this recently.
 constexpr std::int64_t kWantedForMs = 5'000;
@@ -46,6 +46,12 @@ std::uint64_t hash_token(std::string_view token) noexcept {
     return hash | 1;
 }
 
+/// How far the clock has come since the last look, or would have, had it not stood still.
+std::int64_t step_since(std::int64_t last_look_ms, std::int64_t now_ms) noexcept {
+    const std::int64_t gap = now_ms - last_look_ms;
+    return last_look_ms != 0 && gap > 0 && gap <= kLongestStepMs ? gap : 0;
+}
+
 void on_info(void*, RedisResult result, std::string_view text) {
     guarded_void(ngx_cycle->log, "ready look", [&] {
         if (replay == nullptr) return;
@@ -68,12 +74,11 @@ void on_ready(void* owner, RedisResult result, std::string_view token) {
         return;
     }
     const std::int64_t now = unix_ms();
-    const std::int64_t last = ready.last_look_ms;
     const std::uint64_t seen = hash_token(token);
     if (ready.token != seen) {
         ready.token = seen;
-    } else if (last != 0 && now > last) {
-        ready.clock_ms += std::min(now - last, kLongestStepMs);
+    } else {
+        ready.clock_ms += step_since(ready.last_look_ms, now);
     }
     ready.last_look_ms = now;
 }
@@ -132,11 +137,13 @@ void keep_settled(RingSlot slot, RingRecord record, std::string_view token) noex
         return;
     }
     const Bucket bucket = account_bucket(record.account);
-    record.token = hash_token(token);
-    record.settled_at_ms = ring.bucket(bucket).clock_ms;
-    ring.write(slot, SlotState::settled, record);
+    BucketReady& ready = ring.bucket(bucket);
     const std::int64_t now = unix_ms();
-    ring.bucket(bucket).wanted_ms = now;
+    record.token = hash_token(token);
+    // The clock as it will be seen by the next look: what has passed since the last one does not count for this slot.
+    record.settled_at_ms = ready.clock_ms + step_since(ready.last_look_ms, now);
+    ring.write(slot, SlotState::settled, record);
+    ready.wanted_ms = now;
     replay->kept.push_back({slot, bucket, record.token, record.settled_at_ms, now});
 }
 

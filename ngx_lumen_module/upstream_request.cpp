@@ -89,6 +89,10 @@ bool set_path(Request& request) {
         request.routing.endpoint->path_prefix + "/" + std::string(operation_path(request.operation));
     const char* kept = keep(r->pool, path);
     if (kept == nullptr) return false;
+    if (request.routing.client_uri.len == 0) {
+        request.routing.client_uri = r->uri;
+        request.routing.client_args = r->args;
+    }
     r->uri = {path.size(), reinterpret_cast<u_char*>(const_cast<char*>(kept))};
     ngx_str_null(&r->args);
     r->valid_unparsed_uri = 0;  // else proxy sends the client's own line (T63)
@@ -97,6 +101,11 @@ bool set_path(Request& request) {
 }
 
 }  // namespace
+
+void restore_client_uri(Request& request) noexcept {
+    request.r->uri = request.routing.client_uri;
+    request.r->args = request.routing.client_args;
+}
 
 ngx_int_t build_upstream_request(Request& request) {
     ngx_http_request_t* r = request.r;

@@ -9,4 +9,7 @@ namespace lumen {
 /// only what changes is new memory.
 ngx_int_t build_upstream_request(Request& request);
 
+/// Once nginx has made its request line: $uri and $args are the client's again, in logs and everywhere.
+void restore_client_uri(Request& request) noexcept;
+
 }  // namespace lumen
