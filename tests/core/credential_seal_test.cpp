@@ -61,6 +61,17 @@ TEST(credential_seal, does_not_open_text_that_is_no_seal) {
     }
 }
 
+TEST(credential_seal, has_one_text_only) {
+    const std::string sealed = seal_credential(kSecret, "7", "12 bytes long");
+    ASSERT_EQ(sealed.substr(sealed.size() - 1), "=");
+    std::string stray_bits = sealed;
+    ++stray_bits[stray_bits.size() - 2];  // its lowest bits stand for no byte
+    for (const std::string& text : {stray_bits, "    " + sealed, sealed + "    ", sealed + "\n\n\n\n"}) {
+        EXPECT_FALSE(unseal_credential(kSecret, "7", text)) << text;
+    }
+    EXPECT_TRUE(unseal_credential(kSecret, "7", sealed));
+}
+
 TEST(credential_seal, refuses_to_seal_what_would_not_open) {
     EXPECT_THROW(seal_credential(kSecret, "7", std::string(kMaxCredentialBytes + 1, 'x')), std::length_error);
 }

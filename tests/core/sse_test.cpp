@@ -371,13 +371,13 @@ TEST(stream_meter, passes_an_event_that_is_too_long_unread_and_counts_all_of_it)
     const std::string before = "data: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\n";
     const std::string head = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1},\"pad\":\"";
     const std::string tail = "\"}\n\n";
-    for (const std::size_t excess : {0u, 1u}) {
+    for (const std::size_t excess : {0u, 1u, 100'000u}) {
         const std::size_t padding = StreamMeter::kMaxEventBytes - head.size() - tail.size() + excess;
         const std::string stream = before + head + std::string(padding, 'x') + tail + before + "data: [DONE]\n\n";
         for (const bool hide_usage : {false, true}) {
             const Metered whole = metered(Operation::chat_completions, hide_usage, {stream});
             EXPECT_EQ(whole.source, excess != 0 ? UsageSource::none : UsageSource::final);
-            EXPECT_EQ(whole.text, 6 + (excess != 0 ? StreamMeter::kMaxEventBytes + 1 : 0));
+            EXPECT_EQ(whole.text, 6 + (excess != 0 ? StreamMeter::kMaxEventBytes + excess : 0));
             EXPECT_EQ(whole.output.size(),
                       stream.size() - (hide_usage && excess == 0 ? StreamMeter::kMaxEventBytes : 0));
             EXPECT_TRUE(whole.done);
