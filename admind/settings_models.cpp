@@ -4,6 +4,7 @@
 
 #include "admind/settings_sections.h"
 #include "lumen_core/endpoint_choice.h"
+#include "lumen_core/endpoint_url.h"
 
 namespace lumen::admind {
 
@@ -141,6 +142,7 @@ std::vector<EndpointSettings> read_endpoints(Section& model, SettingsReport& rep
         EndpointSettings endpoint;
         const auto url = entry.web_url("url");
         if (!entry.has("url")) entry.required("url");
+        if (url && !parse_endpoint_url(*url)) entry.error("url", "must be http or https (got \"" + *url + "\")");
         endpoint.url = url.value_or("");
         endpoint.api_key = entry.secret("api_key").value_or("");
         endpoint.model = entry.text("model", model_name);

@@ -7,7 +7,7 @@ create table users (
     name text not null,
     active boolean not null default true,
     joined_at timestamptz not null default now(),
-    sessions_since timestamptz not null default now(),
+    sessions_since timestamptz not null default '-infinity',
     constraint users_account_unique unique (account_id),
     constraint users_email_lower check (email = lower(email)),
     constraint users_email_unique unique (email),
@@ -57,6 +57,7 @@ create table account_rules (
     refresh_nano bigint,
     starting_nano bigint,
     strict boolean,
+    starting_done boolean not null default false,
     access_from text,
     access_default smallint,
     allowed text[] not null default '{}',
@@ -69,6 +70,8 @@ create table account_rules (
     constraint account_rules_access check (access_default in (0, 1))
 );
 comment on table account_rules is 'What is said about one account itself, before groups and defaults (resolved into accounts).';
+comment on column account_rules.starting_done is
+    'The starting coins were decided at the account''s first limit above zero; later edits of `starting` move nothing.';
 comment on column account_rules.limits_from is 'Who set the limits: lumen.yaml or an administrator; null: nobody, they are inherited.';
 
 create table models (

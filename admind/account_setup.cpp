@@ -1,0 +1,250 @@
+#include "admind/account_setup.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+#include <unordered_map>
+
+#include "admind/settings_apply.h"
+
+namespace lumen::admind {
+
+namespace {
+
+constexpr std::size_t kAccountsPerTransaction = 500;
+
+/// Credits starting coins at the first limit above zero, and remembers that this was decided. The order makes a crash
+/// in between harmless: the grant's own key moves money once (I13).
+InForce give_starting_coins(const Services& services, AccountId account, const ResolvedBudget& budget) {
+    InForce in_force = InForce::yes;
+    if (budget.starting > NanoCoins(0)) {
+        MoneyRequest grant;
+        grant.account = account;
+        grant.amount = budget.starting;
+        grant.idem_key = "starting " + std::to_string(account);
+        grant.actor = "lumen";
+        grant.reason = "starting coins";
+        const MoneyOutcome outcome = services.ledger.move_money(grant);
+        if (outcome.result == MoneyResult::recorded) in_force = InForce::not_yet;
+    }
+    PgPool::Lease lease = services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    transaction.exec_params0(
+        "insert into account_rules (account_id, starting_done) values ($1, true)"
+        " on conflict (account_id) do update set starting_done = true",
+        account);
+    transaction.commit();
+    return in_force;
+}
+
+bool starting_is_due(const AccountRules& rules, const ResolvedBudget& budget) {
+    return !rules.starting_done && budget.kind == BudgetKind::limited;
+}
+
+InForce both(InForce a, InForce b) {
+    return a == InForce::yes && b == InForce::yes ? InForce::yes : InForce::not_yet;
+}
+
+struct Change {
+    AccountId account = 0;
+    AccountSettings settings;
+    ResolvedBudget budget;
+    bool starting_due = false;
+};
+
+/// What the book holds for each account now.
+std::unordered_map<AccountId, AccountSettings> read_current(pqxx::transaction_base& transaction,
+                                                            std::optional<AccountId> only) {
+    std::unordered_map<AccountId, AccountSettings> all;
+    for (const auto& row : transaction.exec_params(
+             "select id, lim, rate, unlimited, mode, policy_id, requests_per_minute, tokens_per_minute, concurrency"
+             " from accounts where $1 = '' or id = nullif($1, '')::bigint",
+             only ? std::to_string(*only) : std::string())) {
+        AccountSettings current;
+        if (!row[1].is_null()) current.limit = NanoCoins(row[1].as<std::int64_t>());
+        current.rate = NanoCoins(row[2].as<std::int64_t>());
+        current.unlimited = row[3].as<bool>();
+        current.strict = row[4].as<int>() == 1;
+        current.policy = row[5].as<PolicyId>(0);
+        current.requests_per_minute = row[6].as<std::int64_t>();
+        current.tokens_per_minute = row[7].as<std::int64_t>();
+        current.concurrency = row[8].as<std::int64_t>();
+        all.emplace(row[0].as<AccountId>(), current);
+    }
+    return all;
+}
+
+bool same(const AccountSettings& a, const AccountSettings& b) {
+    return a.limit == b.limit && a.rate == b.rate && a.unlimited == b.unlimited && a.strict == b.strict &&
+           a.policy == b.policy && a.requests_per_minute == b.requests_per_minute &&
+           a.tokens_per_minute == b.tokens_per_minute && a.concurrency == b.concurrency;
+}
+
+/// The accounts that should be other than they are, with their policies made where there were none.
+std::vector<Change> resolve_accounts(pqxx::transaction_base& transaction, const Settings& settings,
+                                     std::optional<AccountId> only) {
+    const RuleBook book = read_rule_book(transaction, settings);
+    const auto current = read_current(transaction, only);
+    // Thousands of accounts share a handful of policies.
+    std::map<std::tuple<bool, std::vector<ModelId>, std::vector<ModelId>>, PolicyId> policies;
+    const auto policy = [&](const ResolvedAccount& resolved) {
+        const auto [place, fresh] =
+            policies.try_emplace({resolved.budget.strict, resolved.allowed, resolved.needs_consent}, PolicyId{0});
+        if (fresh) place->second = policy_of(transaction, resolved);
+        return place->second;
+    };
+    std::vector<Change> changes;
+    for (const auto& [account, rules] : read_account_rules(transaction, only)) {
+        const ResolvedAccount resolved = resolve_account(book, rules);
+        Change change{account, account_settings(book, resolved, policy(resolved)), resolved.budget,
+                      starting_is_due(rules, resolved.budget)};
+        const auto now = current.find(account);
+        const bool differs = now != current.end() && !same(now->second, change.settings);
+        if (differs || change.starting_due) changes.push_back(std::move(change));
+    }
+    return changes;
+}
+
+/// Keys without limits of their own have the site's. Returns those that changed.
+std::vector<KeyId> apply_key_rates(pqxx::transaction_base& transaction, const RateSettings& rates) {
+    std::vector<KeyId> changed;
+    for (const auto& row : transaction.exec_params(
+             "update api_keys set requests_per_minute = $1, tokens_per_minute = $2, ver = ver + 1 where state <> 2"
+             " and kind = 'user' and (requests_per_minute <> $1 or tokens_per_minute <> $2) returning id",
+             per_minute(rates.requests), per_minute(rates.tokens))) {
+        changed.push_back(row[0].as<KeyId>());
+    }
+    return changed;
+}
+
+/// What an account begins with: it names a policy that is published, and no transaction stays open while the catalogue
+/// is written for its own.
+PolicyId policy_that_blocks_all(const Services& services) {
+    PolicyId policy = 0;
+    {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        policy = policy_of(transaction, ResolvedAccount{});
+        transaction.commit();
+    }
+    services.publisher.ensure_published(policy);
+    return policy;
+}
+
+NewUserResult refused(NewUserResult::Refusal refusal, std::string group = {}) {
+    NewUserResult result;
+    result.refusal = refusal;
+    result.group = std::move(group);
+    return result;
+}
+
+NewUserResult insert_user(const Services& services, const Settings& settings, PolicyId policy, const std::string& email,
+                          const std::string& name, const std::vector<std::string>& groups,
+                          const BeforeCommit& before_commit) {
+    using Refusal = NewUserResult::Refusal;
+    PgPool::Lease lease = services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    for (const std::string& group : groups) {
+        const auto found = transaction.exec_params("select 1 from groups where active and name = $1", group);
+        if (found.empty()) return refused(Refusal::unknown_group, group);
+    }
+    if (!transaction.exec_params("select 1 from users where email = $1", email).empty()) {
+        return refused(Refusal::email_taken);
+    }
+    AccountSettings beginning;
+    beginning.policy = policy;
+    NewUser made;
+    made.account = insert_account(transaction, AccountOwner::user, beginning);
+    try {
+        made.user = transaction
+                        .exec_params1("insert into users (account_id, email, name) values ($1, $2, $3) returning id",
+                                      made.account, email, name)[0]
+                        .as<std::int64_t>();
+    } catch (const pqxx::unique_violation&) {
+        return refused(Refusal::email_taken);  // somebody was quicker
+    }
+    for (const std::string& group : groups) {
+        transaction.exec_params0(
+            "insert into memberships (account_id, group_id, via)"
+            " select $1, id, 'manual' from groups where name = $2 on conflict do nothing",
+            made.account, group);
+    }
+    apply_user_settings(transaction, settings, email, made.account);
+    if (before_commit) before_commit(transaction, made);
+    transaction.commit();
+    NewUserResult result;
+    result.user = made;
+    return result;
+}
+
+}  // namespace
+
+NewUserResult create_user(const Services& services, const Settings& settings, const std::string& email,
+                          const std::string& name, const std::vector<std::string>& groups,
+                          const BeforeCommit& before_commit) {
+    const PolicyId blocks_all = policy_that_blocks_all(services);
+    NewUserResult result = insert_user(services, settings, blocks_all, email, name, groups, before_commit);
+    if (result.user) result.in_force = settle_account_rules(services, settings, result.user->account);
+    return result;
+}
+
+InForce settle_account_rules(const Services& services, const Settings& settings, AccountId account) {
+    std::vector<Change> changes;
+    {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        changes = resolve_accounts(transaction, settings, account);
+        transaction.commit();
+    }
+    if (changes.empty()) return InForce::yes;
+    const Change& change = changes.front();
+    services.publisher.ensure_published(change.settings.policy);
+    {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        update_account(transaction, account, change.settings);
+        transaction.commit();
+    }
+    InForce in_force = services.ledger.enforce_account(account);
+    if (change.starting_due) in_force = both(in_force, give_starting_coins(services, account, change.budget));
+    return in_force;
+}
+
+void apply_settings_everywhere(const Services& services, const Settings& settings) {
+    std::vector<Change> changes;
+    {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        apply_settings(transaction, settings);
+        changes = resolve_accounts(transaction, settings, std::nullopt);
+        transaction.commit();
+    }
+    // The policies are in the book now, and in the catalogue before any account names them.
+    services.publisher.publish();
+
+    std::vector<AccountId> changed;
+    std::vector<KeyId> changed_keys;
+    for (std::size_t begin = 0; begin < changes.size(); begin += kAccountsPerTransaction) {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        const std::size_t end = std::min(begin + kAccountsPerTransaction, changes.size());
+        for (std::size_t i = begin; i < end; ++i) {
+            if (update_account(transaction, changes[i].account, changes[i].settings))
+                changed.push_back(changes[i].account);
+        }
+        transaction.commit();
+    }
+    {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        changed_keys = apply_key_rates(transaction, settings.rates);
+        transaction.commit();
+    }
+    for (const AccountId account : changed) services.ledger.enforce_account(account);
+    for (const KeyId key : changed_keys) services.ledger.enforce_key(key);
+    for (const Change& change : changes) {
+        if (change.starting_due) give_starting_coins(services, change.account, change.budget);
+    }
+}
+
+}  // namespace lumen::admind

@@ -1,0 +1,38 @@
+// Making users and bringing accounts in line with the rules: what REST, the command line and the leader share.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "admind/account_rules.h"
+#include "admind/services.h"
+
+namespace lumen::admind {
+
+struct NewUser {
+    std::int64_t user = 0;
+    AccountId account = 0;
+};
+struct NewUserResult {
+    std::optional<NewUser> user;
+    enum class Refusal : std::uint8_t { none, email_taken, unknown_group } refusal = Refusal::none;
+    std::string group;  ///< of unknown_group
+    InForce in_force = InForce::yes;
+};
+/// `before_commit` runs in the transaction that makes the user, e.g. for the audit log. Starting coins follow the
+/// commit.
+using BeforeCommit = std::function<void(pqxx::transaction_base&, const NewUser&)>;
+NewUserResult create_user(const Services& services, const Settings& settings, const std::string& email,
+                          const std::string& name, const std::vector<std::string>& groups,
+                          const BeforeCommit& before_commit = {});
+
+/// Resolves one account anew and brings the result into force; also its starting coins, once.
+InForce settle_account_rules(const Services& services, const Settings& settings, AccountId account);
+
+/// The leader's work after a start, a reload and once a minute: the file into the book, the catalogue, then every account and key that
+/// now has other rules. Repeating it is harmless. Throws what its parts throw.
+void apply_settings_everywhere(const Services& services, const Settings& settings);
+
+}  // namespace lumen::admind

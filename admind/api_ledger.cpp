@@ -1,0 +1,134 @@
+// The ledger's rows, and crediting what is due now.
+#include "admind/api_parts.h"
+#include "admind/audit.h"
+#include "admind/bounds.h"
+#include "admind/handlers.h"
+#include "admind/refill_job.h"
+#include "admind/request_fields.h"
+
+namespace lumen::admind {
+
+namespace {
+
+const char* usage_word(UsageSource source) {
+    return usage_source_name(source).data();
+}
+
+Json optional_id(std::int64_t id) {
+    return id > 0 ? id_json(id) : Json(nullptr);
+}
+Json optional_text(const std::string& text) {
+    return text.empty() ? Json(nullptr) : Json(text);
+}
+
+Json entry_json(const LedgerEntry& entry) {
+    Json json{{"id", std::to_string(entry.bucket) + "-" + std::to_string(entry.bseq)},
+              {"time", utc_text(entry.at_us / 1000)},
+              {"account", id_json(entry.account)},
+              {"kind", event_kind_name(entry.kind)},
+              {"amount", coins_json(entry.delta)},
+              {"balance_after", coins_json(entry.balance_after)},
+              {"request_id", optional_text(entry.request_id)},
+              {"actor", optional_text(entry.actor)},
+              {"reason", optional_text(entry.reason)}};
+    if (entry.kind == EventKind::usage || entry.kind == EventKind::reap || entry.kind == EventKind::correction) {
+        json["cost"] = coins_json(entry.cost);
+        json["key"] = optional_id(entry.key);
+        json["model"] = optional_id(entry.model);
+        json["endpoint"] = optional_id(entry.endpoint);
+        json["price"] = optional_id(entry.price);
+        json["tokens"] = {{"input", entry.usage.input_tokens},
+                          {"output", entry.usage.output_tokens},
+                          {"cached", entry.usage.cached_tokens},
+                          {"reasoning", entry.usage.reasoning_tokens}};
+        json["usage_source"] = usage_word(entry.source);
+        json["status"] = entry.status;
+        json["duration_ms"] = entry.duration_ms;
+        json["ttft_ms"] = entry.ttft_ms;
+    }
+    return json;
+}
+
+std::optional<EventKind> kind_of(const std::string& name) {
+    for (const EventKind kind : {EventKind::usage, EventKind::refill, EventKind::grant, EventKind::adjust,
+                                 EventKind::correction, EventKind::reap}) {
+        if (event_kind_name(kind) == name) return kind;
+    }
+    return std::nullopt;
+}
+
+bool is_uuid(const std::string& text) {
+    if (text.size() != 36) return false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        if (dash ? c != '-' : !hex) return false;
+    }
+    return true;
+}
+
+std::optional<LedgerCursor> read_cursor(const std::string& text) {
+    const auto content = decode_cursor(text);
+    if (!content) return std::nullopt;
+    for (const char* key : {"t", "b", "s"}) {
+        if (!content->contains(key) || !(*content)[key].is_number_integer()) return std::nullopt;
+    }
+    const auto bucket = (*content)["b"].get<std::int64_t>();
+    if (bucket < 0 || bucket >= kBuckets) return std::nullopt;
+    return LedgerCursor{(*content)["t"].get<std::int64_t>(), static_cast<Bucket>(bucket),
+                        (*content)["s"].get<std::int64_t>()};
+}
+
+}  // namespace
+
+Answer get_ledger(const Call& call) {
+    LedgerQuery query;
+    query.limit = read_limit(call.http);
+    if (query.limit == 0) return Problem{400, "invalid_request", "limit must be 1 to 200."};
+    const int wanted = query.limit;
+    if (const auto account = call.http.query_value("account")) {
+        const auto id = parse_id(*account);
+        if (!id) return Problem{400, "invalid_request", "account must be an id."};
+        query.account = *id;
+    }
+    if (const auto kind = call.http.query_value("kind")) {
+        query.kind = kind_of(*kind);
+        if (!query.kind) return Problem{400, "invalid_request", "There is no such kind."};
+    }
+    if (const auto request = call.http.query_value("request_id")) {
+        if (!is_uuid(*request)) return Problem{400, "invalid_request", "request_id must be a UUID in lower case."};
+        query.request_id = *request;
+    }
+    if (const auto cursor = call.http.query_value("cursor")) {
+        query.before = read_cursor(*cursor);
+        if (!query.before) return Problem{400, "invalid_cursor", "The cursor is not of this list."};
+    }
+    PgPool::Lease lease = call.services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    const std::vector<LedgerEntry> entries = read_ledger(transaction, query);
+    Json data = Json::array();
+    for (const LedgerEntry& entry : entries) data.push_back(entry_json(entry));
+    Json next;
+    if (entries.size() == static_cast<std::size_t>(wanted)) {
+        const LedgerEntry& last = entries.back();
+        next = encode_cursor({{"t", last.at_us}, {"b", last.bucket}, {"s", last.bseq}});
+    }
+    return {200, {{"data", std::move(data)}, {"next_cursor", std::move(next)}, {"prev_cursor", nullptr}}};
+}
+
+Answer post_refill(const Call& call) {
+    const Json body = call.body.is_null() ? Json::object() : call.body;
+    RequestFields fields(body);
+    if (auto refused = fields.refusal()) return Answer(std::move(*refused));
+    // A job of its own looks at every bucket, also at those that this process's job has done for the hour.
+    RedisLink redis(call.settings.redis_url, kRedisTimeout);
+    const std::int64_t credited = RefillJob(call.services.postgres, redis).run();
+    PgPool::Lease lease = call.services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    audit(transaction, call, "refill", "all", {{"accounts", credited}});
+    transaction.commit();
+    return {200, {{"accounts", credited}}};
+}
+
+}  // namespace lumen::admind

@@ -1,0 +1,34 @@
+// JSON that several resources share: /me/profile is made of the parts that the other routes answer with.
+#pragma once
+
+#include <pqxx/pqxx>
+#include <string>
+#include <variant>
+
+#include "admind/paging.h"
+#include "admind/routes.h"
+
+namespace lumen::admind {
+
+Json session_json(const Call& call);
+Json site_json(const Settings& settings);
+/// GET /me of that user.
+Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account);
+
+/// A page of an account's keys; deleted ones too if asked for.
+enum class Deleted : std::uint8_t { hidden, shown };
+std::variant<Json, Problem> keys_page(const Call& call, pqxx::transaction_base& transaction, AccountId account,
+                                      Deleted deleted, const HttpRequest& page_of);
+
+/// A page of all models as the account has them; disabled ones too if asked for.
+enum class Disabled : std::uint8_t { hidden, shown };
+std::variant<Json, Problem> models_page(const Call& call, pqxx::transaction_base& transaction, AccountId account,
+                                        Disabled disabled, const HttpRequest& page_of);
+
+/// Turns either alternative into the answer.
+inline Answer answer_of(std::variant<Json, Problem> result) {
+    if (auto* problem = std::get_if<Problem>(&result)) return Answer(std::move(*problem));
+    return {200, std::get<Json>(std::move(result))};
+}
+
+}  // namespace lumen::admind

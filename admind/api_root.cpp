@@ -1,0 +1,84 @@
+// What machines ask: alive, ready, metrics.
+#include <openssl/crypto.h>
+
+#include "admind/handlers.h"
+#include "admind/metrics_page.h"
+#include "admind/migrations.h"
+
+namespace lumen::admind {
+
+namespace {
+
+std::string state_of_database(const Services& services) {
+    try {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        transaction.exec1("select 1");
+        return "ok";
+    } catch (const std::exception&) {
+        return "unavailable";
+    }
+}
+
+std::string state_of_redis(const Services& services) {
+    try {
+        RedisPool::Lease redis = services.redis.acquire();
+        redis->command({"PING"});
+        return "ok";
+    } catch (const std::exception&) {
+        return "unavailable";
+    }
+}
+
+std::string state_of_migrations(const Services& services) {
+    try {
+        const auto missing = missing_migrations(services.postgres.url());
+        return missing.empty() ? "ok" : "missing: " + missing.front();
+    } catch (const std::exception&) {
+        return "unknown";
+    }
+}
+
+std::string state_of_buckets(const Services& services) {
+    if (services.jobs == nullptr) return "unknown";
+    const int not_ready = services.jobs->metrics().buckets_not_ready;
+    return not_ready == 0 ? "ok" : std::to_string(not_ready) + " not ready";
+}
+
+/// In constant time: the answer's delay must not tell how much of the token was right.
+bool same_secret(std::string_view given, std::string_view wanted) {
+    return given.size() == wanted.size() && CRYPTO_memcmp(given.data(), wanted.data(), wanted.size()) == 0;
+}
+
+}  // namespace
+
+Answer get_healthz(const Call&) {
+    return {200, {{"status", "ok"}}};
+}
+
+Answer get_readyz(const Call& call) {
+    const Json body{{"database", state_of_database(call.services)},
+                    {"redis", state_of_redis(call.services)},
+                    {"migrations", state_of_migrations(call.services)},
+                    {"buckets", state_of_buckets(call.services)}};
+    bool ready = true;
+    for (const auto& [part, state] : body.items()) ready = ready && state == "ok";
+    return {ready ? 200 : 503, body};
+}
+
+Answer get_metrics(const Call& call) {
+    const ApiSettings& api = call.settings.api;
+    if (!api.prometheus_enabled || api.prometheus_token.empty() || call.services.jobs == nullptr) return not_found();
+    constexpr std::string_view kBearer = "Bearer ";
+    const std::string_view authorization = call.http.header("authorization");
+    const bool bearer = authorization.substr(0, kBearer.size()) == kBearer;
+    if (!bearer || !same_secret(authorization.substr(kBearer.size()), api.prometheus_token)) {
+        return Problem{401, "unauthenticated", "Send the token of api.prometheus.token."};
+    }
+    Answer answer;
+    answer.text = metrics_text(call.services.jobs->metrics());
+    answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    return answer;
+}
+
+}  // namespace lumen::admind

@@ -1,0 +1,28 @@
+// Bounds of admind's HTTP side, each with its reason (style.md, rule 9).
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace lumen::admind {
+
+inline constexpr int kHttpThreads = 16;  ///< one connection each; as many as the database pool has connections
+inline constexpr int kHttpQueued = 128;  ///< connections waiting for a thread; more are closed at once
+inline constexpr std::chrono::seconds kHttpIdle{10};          ///< without a byte from the client
+inline constexpr std::chrono::seconds kHttpBodyDeadline{15};  ///< for the whole body, however it trickles
+inline constexpr std::size_t kMaxBodyBytes = 64 * 1024;       ///< the largest JSON any route takes is a list of models
+inline constexpr std::size_t kMaxQueryParameters = 32;
+inline constexpr int kDefaultPage = 50;
+inline constexpr int kLargestPage = 200;
+
+inline constexpr std::chrono::hours kSessionLife{7 * 24};
+inline constexpr std::chrono::minutes kDraftLife{15};  ///< P34
+inline constexpr std::chrono::hours kIdempotencyLife{24};
+inline constexpr std::chrono::seconds kIdempotencyLease{60};  ///< an unfinished request older than this has died
+
+inline constexpr std::chrono::milliseconds kRedisTimeout{1000};
+inline constexpr std::size_t kRedisLinks = 16;
+
+inline constexpr std::size_t kMaxKeysPerAccount = 1000;  ///< active ones; keeps /me/profile one bounded answer
+
+}  // namespace lumen::admind

@@ -1,0 +1,165 @@
+#include "admind/commands.h"
+
+#include <iostream>
+
+#include "admind/account_setup.h"
+#include "admind/bounds.h"
+#include "admind/key_setup.h"
+#include "admind/migrations.h"
+#include "admind/operator_tokens.h"
+
+namespace lumen::admind {
+
+namespace {
+
+constexpr const char* kActor = "command line";
+
+/// The daemon's parts, as far as one command needs them.
+struct Workshop {
+    explicit Workshop(Settings settings)
+        : live(std::move(settings)),
+          postgres(live.current()->app.database_url, 2, live.current()->app.database_pool_timeout),
+          redis(live.current()->redis_url, 2, kRedisTimeout),
+          book(postgres, redis),
+          publisher(live, postgres, redis),
+          endpoints(redis),
+          services{live, postgres, redis, book, publisher, endpoints, nullptr} {}
+    LiveSettings live;
+    PgPool postgres;
+    RedisPool redis;
+    LedgerBook book;
+    CataloguePublisher publisher;
+    EndpointStates endpoints;
+    Services services;
+};
+
+int say(InForce in_force) {
+    if (in_force == InForce::yes) return 0;
+    std::cerr << "recorded, but not yet in force: Redis is away; the daemon repeats it\n";
+    return 1;
+}
+
+int create_token(Workshop& workshop, const std::string& name, const std::string& scope) {
+    PgPool::Lease lease = workshop.postgres.acquire();
+    pqxx::work transaction(*lease);
+    const NewOperatorToken made = create_operator_token(transaction, workshop.live.current()->app.encryption_key, name,
+                                                        *scope_of(scope), 0, kActor);
+    transaction.commit();
+    std::cout << made.secret << "\n";
+    return 0;
+}
+
+int make_user(Workshop& workshop, const std::string& address, const std::string& name) {
+    const std::string email = normalised_email(address);
+    if (!is_email(email)) {
+        std::cerr << "not an email address\n";
+        return 1;
+    }
+    const std::string shown = name.empty() ? email.substr(0, email.find('@')) : name;
+    const NewUserResult made = create_user(workshop.services, *workshop.live.current(), email, shown, {});
+    if (!made.user) {
+        std::cerr << "there is a user with this address\n";
+        return 1;
+    }
+    std::cout << "user " << made.user->user << " account " << made.user->account << "\n";
+    return say(made.in_force);
+}
+
+int set_user_active(Workshop& workshop, const std::string& address, bool active) {
+    AccountId account = 0;
+    {
+        PgPool::Lease lease = workshop.postgres.acquire();
+        pqxx::work transaction(*lease);
+        const auto rows = transaction.exec_params(
+            "update users set active = $2, sessions_since = case when $2 then sessions_since else now() end"
+            " where email = $1 returning account_id",
+            normalised_email(address), active);
+        if (rows.empty()) {
+            std::cerr << "there is no user with this address\n";
+            return 1;
+        }
+        account = rows[0][0].as<AccountId>();
+        set_account_active(transaction, account, active);
+        transaction.commit();
+    }
+    return say(workshop.book.enforce_account(account));
+}
+
+int create_key(Workshop& workshop, AccountId account, const std::string& name) {
+    const std::shared_ptr<const Settings> settings = workshop.live.current();
+    NewKey key;
+    key.account = account;
+    key.name = name;
+    key.requests_per_minute = per_minute(settings->rates.requests);
+    key.tokens_per_minute = per_minute(settings->rates.tokens);
+    const std::string secret = fill_in_secret(key, settings->app.encryption_key);
+    KeyId id = 0;
+    {
+        PgPool::Lease lease = workshop.postgres.acquire();
+        pqxx::work transaction(*lease);
+        id = insert_key(transaction, key);
+        transaction.commit();
+    }
+    std::cout << secret << "\n";
+    return say(workshop.book.enforce_key(id));
+}
+
+int revoke_key(Workshop& workshop, AccountId account, KeyId key) {
+    const auto revocation = workshop.book.revoke_key(account, key, kActor);
+    if (!revocation.found) {
+        std::cerr << "this account has no such key\n";
+        return 1;
+    }
+    return say(revocation.in_force);
+}
+
+}  // namespace
+
+int run_migrate(const Settings& settings) {
+    for (const std::string& name : migrate(settings.app.database_url)) std::cout << "applied " << name << "\n";
+    return 0;
+}
+
+void Commands::add_to(CLI::App& app) {
+    CLI::App* token = app.add_subcommand("token", "Operator tokens")->require_subcommand(1);
+    CLI::App* create = token->add_subcommand("create", "Make one; it is printed this once");
+    create->add_option("--scope", token_scope_, "read, write or admin")
+        ->check(CLI::IsMember({"read", "write", "admin"}));
+    create->add_option("--name", token_name_, "what it is for")->check([](const std::string& name) {
+        return name.empty() || name.size() > 64 ? "1 to 64 characters" : "";
+    });
+
+    CLI::App* user = app.add_subcommand("user", "Users")->require_subcommand(1);
+    CLI::App* user_create = user->add_subcommand("create", "Make one, before the first sign-in");
+    user_create->add_option("email", email_)->required();
+    user_create->add_option("--name", user_name_, "default: what is before the @");
+    user->add_subcommand("deactivate", "Ends sessions and keys at once")->add_option("email", email_)->required();
+    user->add_subcommand("activate", "Undo that")->add_option("email", email_)->required();
+
+    CLI::App* key = app.add_subcommand("key", "API keys")->require_subcommand(1);
+    CLI::App* key_create = key->add_subcommand("create", "Make one; it is printed this once");
+    key_create->add_option("--account", account_)->required();
+    key_create->add_option("--name", key_name_)->required();
+    CLI::App* key_revoke = key->add_subcommand("revoke", "New requests with it fail at once");
+    key_revoke->add_option("--account", account_)->required();
+    key_revoke->add_option("--key", key_)->required();
+    for (CLI::App* group : {token, user, key}) {
+        group->fallthrough();
+        for (CLI::App* command : group->get_subcommands({})) command->fallthrough();
+    }
+}
+
+int Commands::run(const CLI::App& app, Settings settings) {
+    Workshop workshop(std::move(settings));
+    const auto given = [&](const char* group, const char* command) {
+        return app.got_subcommand(group) && app.get_subcommand(group)->got_subcommand(command);
+    };
+    if (given("token", "create")) return create_token(workshop, token_name_, token_scope_);
+    if (given("user", "create")) return make_user(workshop, email_, user_name_);
+    if (given("user", "deactivate")) return set_user_active(workshop, email_, false);
+    if (given("user", "activate")) return set_user_active(workshop, email_, true);
+    if (given("key", "create")) return create_key(workshop, account_, key_name_);
+    return revoke_key(workshop, account_, key_);
+}
+
+}  // namespace lumen::admind

@@ -1,0 +1,179 @@
+#include "admind/daemon.h"
+
+#include <Poco/Logger.h>
+#include <Poco/Message.h>
+#include <sys/stat.h>
+
+#include "admind/account_setup.h"
+#include "admind/bounds.h"
+#include "admind/json_log.h"
+#include "admind/routes.h"
+
+namespace lumen::admind {
+
+namespace {
+
+constexpr std::size_t kLedgerConnections = 4;
+constexpr std::chrono::seconds kLookAtFile{2};
+constexpr std::chrono::seconds kLookAtLead{1};
+constexpr std::chrono::seconds kApplyAgain{60};    // heals what a crash or an outage left half done
+constexpr std::chrono::seconds kPublishAgain{5};   // Redis may have lost the catalogue
+constexpr std::chrono::seconds kResolveAgain{30};  // hosts of model servers
+
+LedgerJobsSettings jobs_settings(const Settings& settings, const std::string& state_directory) {
+    LedgerJobsSettings jobs;
+    jobs.database_url = settings.app.database_url;
+    jobs.redis_url = settings.redis_url;
+    jobs.redis_timeout = kRedisTimeout;
+    jobs.spool_directory = state_directory;
+    return jobs;
+}
+
+/// Whatever changes when a file is written or replaced.
+std::string file_stamp(const std::string& path) {
+    struct stat status {};
+    if (stat(path.c_str(), &status) != 0) return "";
+    return std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec) + " " +
+           std::to_string(status.st_size) + " " + std::to_string(status.st_ino);
+}
+
+void log_findings(const std::vector<Finding>& findings) {
+    Poco::Logger& log = Poco::Logger::get("settings");
+    for (const Finding& finding : findings) {
+        const std::string text = finding.path + ": " + finding.reason;
+        if (finding.severity == Finding::Severity::error)
+            log.error(text);
+        else
+            log.warning(text);
+    }
+}
+
+void log_access(const HttpRequest& request, const HttpAnswer& answer, std::chrono::microseconds took) {
+    Poco::Logger& log = Poco::Logger::get("http");
+    if (!log.information()) return;
+    Poco::Message message("http", "request", Poco::Message::PRIO_INFORMATION);
+    message.set("request", request.id);
+    message.set("method", request.method);
+    message.set("path", request.path);
+    message.set("status", std::to_string(answer.status));
+    message.set("us", std::to_string(took.count()));
+    log.log(message);
+}
+
+}  // namespace
+
+Daemon::Daemon(Settings settings, std::string path, Environment environment, const std::string& state_directory)
+    : path_(std::move(path)),
+      environment_(std::move(environment)),
+      settings_(std::move(settings)),
+      postgres_(settings_.current()->app.database_url, settings_.current()->app.database_pool_size,
+                settings_.current()->app.database_pool_timeout),
+      redis_(settings_.current()->redis_url, kRedisLinks, kRedisTimeout),
+      ledger_postgres_(settings_.current()->app.database_url, kLedgerConnections,
+                       settings_.current()->app.database_pool_timeout),
+      ledger_redis_(settings_.current()->redis_url, kLedgerConnections, kRedisTimeout),
+      book_(ledger_postgres_, ledger_redis_),
+      leader_(settings_.current()->app.database_url),
+      ledger_jobs_(jobs_settings(*settings_.current(), state_directory), book_, leader_),
+      publisher_(settings_, postgres_, redis_),
+      endpoints_(redis_),
+      prober_(settings_, postgres_, redis_),
+      services_{settings_, postgres_, redis_, book_, publisher_, endpoints_, &ledger_jobs_},
+      seen_file_(file_stamp(path_)) {
+    const auto add = [&](const char* name, std::chrono::milliseconds interval, std::function<void()> run) {
+        jobs_.push_back(std::make_unique<PeriodicJob>(name, interval, std::move(run)));
+    };
+    add("settings file", kLookAtFile, [this] { look_at_settings_file(); });
+    add("apply settings", kLookAtLead, [this] { apply_settings_as_leader(); });
+    add("catalogue", kPublishAgain, [this] { publish_catalogue_as_leader(); });
+    add("probe endpoints", kLookAtLead, [this] {
+        if (leader_.is_leader()) prober_.run();
+    });
+}
+
+Daemon::~Daemon() {
+    stop();
+}
+
+void Daemon::start() {
+    const std::shared_ptr<const Settings> settings = settings_.current();
+    http_ = std::make_unique<HttpServer>(
+        settings->app.listen_host, settings->app.listen_port, [this](const HttpRequest& request) {
+            const auto began = std::chrono::steady_clock::now();
+            HttpAnswer answer = answer_request(services_, request);
+            if (settings_.current()->app.log_access) {
+                log_access(
+                    request, answer,
+                    std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began));
+            }
+            return answer;
+        });
+    ledger_jobs_.start();
+    for (const auto& job : jobs_) job->start();
+}
+
+void Daemon::stop() {
+    if (http_) http_->stop();
+    for (const auto& job : jobs_) job->stop();
+    ledger_jobs_.stop();
+}
+
+void Daemon::reload() {
+    const std::lock_guard lock(settings_mutex_);
+    seen_file_ = file_stamp(path_);
+    SettingsResult result = load_settings(path_, environment_);
+    log_findings(result.findings);
+    Poco::Logger& log = Poco::Logger::get("settings");
+    if (!result.settings) {
+        log.error("the settings file has errors; nothing changed");
+        return;
+    }
+    for (const std::string& name : settings_.replace(std::move(*result.settings))) {
+        log.warning(name + " was changed; a restart is needed for it");
+    }
+    set_log_level(settings_.current()->app.log_level);
+    applied_ = false;
+    log.information("the settings were read anew");
+}
+
+void Daemon::look_at_settings_file() {
+    std::string stamp = file_stamp(path_);
+    {
+        const std::lock_guard lock(settings_mutex_);
+        if (stamp.empty() || stamp == seen_file_) return;
+    }
+    reload();
+}
+
+void Daemon::apply_settings_as_leader() {
+    const auto now = std::chrono::steady_clock::now();
+    {
+        const std::lock_guard lock(settings_mutex_);
+        if (!leader_.is_leader()) {
+            applied_ = false;  // whoever leads next begins with its own file
+            return;
+        }
+        if (applied_ && now < apply_again_) return;
+        applied_ = true;  // a reload from here on is applied the next time
+    }
+    try {
+        apply_settings_everywhere(services_, *settings_.current());
+    } catch (...) {
+        const std::lock_guard lock(settings_mutex_);
+        applied_ = false;
+        throw;
+    }
+    apply_again_ = now + kApplyAgain;
+}
+
+void Daemon::publish_catalogue_as_leader() {
+    if (!leader_.is_leader()) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= resolve_again_) {
+        publisher_.refresh_addresses();
+        resolve_again_ = now + kResolveAgain;
+    }
+    publisher_.publish();
+}
+
+}  // namespace lumen::admind

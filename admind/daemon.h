@@ -1,0 +1,70 @@
+// `lumen-admind serve` as an object: pools, jobs and HTTP, started in any order of the stores' coming and going.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "admind/catalogue_publisher.h"
+#include "admind/endpoint_prober.h"
+#include "admind/endpoint_states.h"
+#include "admind/http_server.h"
+#include "admind/jobs.h"
+#include "admind/leader.h"
+#include "admind/ledger_book.h"
+#include "admind/live_settings.h"
+#include "admind/periodic_job.h"
+#include "admind/services.h"
+
+namespace lumen::admind {
+
+class Daemon {
+ public:
+    /// `path`: the file the settings came from, looked at for changes every 2 s. `state_directory` must exist.
+    Daemon(Settings settings, std::string path, Environment environment, const std::string& state_directory);
+    ~Daemon();
+
+    /// Listens, and starts the jobs. Throws Poco::Net::NetException when the address cannot be had; stores that are
+    /// down are waited for by the jobs.
+    void start();
+    /// Finishes requests and the batch under way.
+    void stop();
+
+    std::uint16_t port() const { return http_->port(); }
+    /// Reads the file anew, now (SIGHUP).
+    void reload();
+
+ private:
+    void look_at_settings_file();
+    void apply_settings_as_leader();
+    void publish_catalogue_as_leader();
+
+    const std::string path_;
+    const Environment environment_;
+    LiveSettings settings_;
+    PgPool postgres_;
+    RedisPool redis_;
+    PgPool ledger_postgres_;  ///< revocations wait for nobody's page
+    RedisPool ledger_redis_;
+    LedgerBook book_;
+    Leader leader_;
+    LedgerJobs ledger_jobs_;
+    CataloguePublisher publisher_;
+    EndpointStates endpoints_;
+    EndpointProber prober_;
+    Services services_;
+
+    std::mutex settings_mutex_;
+    std::string seen_file_;  ///< mtime, size and inode of the file at the last look
+    bool applied_ = false;   ///< the settings in force are in the book
+    std::chrono::steady_clock::time_point apply_again_{};
+    std::chrono::steady_clock::time_point resolve_again_{};
+
+    std::vector<std::unique_ptr<PeriodicJob>> jobs_;
+    std::unique_ptr<HttpServer> http_;
+};
+
+}  // namespace lumen::admind

@@ -1,0 +1,61 @@
+// The handlers behind the table in routes.cpp; one api_*.cpp a resource (spec/rest.md §2).
+#pragma once
+
+#include "admind/routes.h"
+
+namespace lumen::admind {
+
+// api_session.cpp
+Answer get_login(const Call& call);
+Answer post_logout(const Call& call);
+Answer post_devlogin(const Call& call);
+Answer get_session(const Call& call);
+Answer get_site(const Call& call);
+
+// api_me.cpp
+Answer get_profile(const Call& call);
+Answer get_me(const Call& call);
+
+// api_keys.cpp
+Answer post_key_draft(const Call& call);
+Answer delete_key_draft(const Call& call);
+Answer post_my_key(const Call& call);
+Answer get_my_keys(const Call& call);
+Answer delete_my_key(const Call& call);
+Answer get_account_keys(const Call& call);
+Answer post_account_key(const Call& call);
+Answer delete_account_key(const Call& call);
+
+// api_models.cpp
+Answer get_my_models(const Call& call);
+Answer post_my_consent(const Call& call);
+Answer get_admin_models(const Call& call);
+
+// api_users.cpp
+Answer get_users(const Call& call);
+Answer post_user(const Call& call);
+Answer get_user(const Call& call);
+Answer patch_user(const Call& call);
+
+// api_accounts.cpp
+Answer get_account(const Call& call);
+Answer put_limits(const Call& call);
+Answer delete_limits(const Call& call);
+Answer post_grant(const Call& call);
+Answer post_reset(const Call& call);
+
+// api_ledger.cpp
+Answer get_ledger(const Call& call);
+Answer post_refill(const Call& call);
+
+// api_operator_tokens.cpp
+Answer get_operator_tokens(const Call& call);
+Answer post_operator_token(const Call& call);
+Answer delete_operator_token(const Call& call);
+
+// api_root.cpp
+Answer get_healthz(const Call& call);
+Answer get_readyz(const Call& call);
+Answer get_metrics(const Call& call);
+
+}  // namespace lumen::admind

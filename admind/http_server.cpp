@@ -1,0 +1,187 @@
+#include "admind/http_server.h"
+
+#include <Poco/Net/HTTPRequestHandler.h>
+#include <Poco/Net/HTTPRequestHandlerFactory.h>
+#include <Poco/Net/HTTPServerParams.h>
+#include <Poco/Net/HTTPServerRequest.h>
+#include <Poco/Net/HTTPServerResponse.h>
+#include <Poco/Net/ServerSocket.h>
+#include <Poco/Net/SocketAddress.h>
+#include <Poco/URI.h>
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "admind/bounds.h"
+#include "lumen_core/ids.h"
+
+namespace lumen::admind {
+
+namespace {
+
+using Poco::Net::HTTPResponse;
+
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return text;
+}
+
+enum class BodyRead { ok, too_large, too_slow };
+
+BodyRead read_body(std::istream& stream, std::string& body) {
+    const auto deadline = std::chrono::steady_clock::now() + kHttpBodyDeadline;
+    char chunk[8192];
+    while (stream.good()) {
+        // readsome-like steps: each returns what one receive brought, so the deadline is looked at in between.
+        stream.read(chunk, 1);
+        std::streamsize got = stream.gcount();
+        if (got == 1) got += stream.readsome(chunk + 1, sizeof chunk - 1);
+        body.append(chunk, static_cast<std::size_t>(got));
+        if (body.size() > kMaxBodyBytes) return BodyRead::too_large;
+        if (std::chrono::steady_clock::now() > deadline) return BodyRead::too_slow;
+    }
+    return BodyRead::ok;
+}
+
+/// nginx names the client in X-Forwarded-For; anything there that is not this host means the caller is elsewhere.
+bool only_loopback(const Poco::Net::HTTPServerRequest& request) {
+    if (!request.clientAddress().host().isLoopback()) return false;
+    std::string forwarded = request.get("X-Forwarded-For", "") + "," + request.get("X-Real-IP", "");
+    std::size_t at = 0;
+    while (at < forwarded.size()) {
+        const std::size_t end = std::min(forwarded.find(',', at), forwarded.size());
+        std::string one = forwarded.substr(at, end - at);
+        one.erase(std::remove(one.begin(), one.end(), ' '), one.end());
+        at = end + 1;
+        if (one.empty() || one == "unix:") continue;
+        Poco::Net::IPAddress address;
+        if (!Poco::Net::IPAddress::tryParse(one, address) || !address.isLoopback()) return false;
+    }
+    return true;
+}
+
+/// False: too many parameters, or text that is not UTF-8.
+bool read_query(const std::string& raw, HttpRequest& to) {
+    Poco::URI uri;
+    uri.setRawQuery(raw);
+    for (auto& [name, value] : uri.getQueryParameters()) {
+        if (to.query.size() == kMaxQueryParameters || !is_utf8(name) || !is_utf8(value)) return false;
+        to.query.emplace_back(std::move(name), std::move(value));
+    }
+    return true;
+}
+
+Answer unreadable(int status, const char* code, const char* detail) {
+    return Answer(Problem{status, code, detail});
+}
+
+class Exchange : public Poco::Net::HTTPRequestHandler {
+ public:
+    explicit Exchange(const HttpServer::Handler& handler) : handler_(handler) {}
+
+    void handleRequest(Poco::Net::HTTPServerRequest& poco, Poco::Net::HTTPServerResponse& response) override {
+        HttpRequest request;
+        request.id = new_request_id();
+        send(response, answer_to(poco, request), poco.getMethod() == "HEAD");
+    }
+
+ private:
+    HttpAnswer answer_to(Poco::Net::HTTPServerRequest& poco, HttpRequest& request) {
+        request.method = poco.getMethod() == "HEAD" ? "GET" : poco.getMethod();
+        const std::string& target = poco.getURI();
+        const std::size_t question = target.find('?');
+        request.path = target.substr(0, question);
+        for (const auto& [name, value] : poco) {
+            // The first of two equal headers counts, as one that a proxy adds comes last.
+            request.headers.emplace(lower(name), value);
+        }
+        request.loopback = only_loopback(poco);
+        try {
+            if (question != std::string::npos && !read_query(target.substr(question + 1), request)) {
+                return render(unreadable(400, "invalid_request", "The query cannot be read."), request.id);
+            }
+        } catch (const Poco::Exception&) {
+            return render(unreadable(400, "invalid_request", "The query cannot be read."), request.id);
+        }
+        switch (read_body(poco.stream(), request.body)) {
+            case BodyRead::ok:
+                break;
+            case BodyRead::too_large:
+                return render(unreadable(413, "request_too_large", "The body is larger than 64 KiB."), request.id);
+            case BodyRead::too_slow:
+                return render(unreadable(408, "request_timeout", "The body did not arrive in time."), request.id);
+        }
+        return handler_(request);
+    }
+
+    static void send(Poco::Net::HTTPServerResponse& response, const HttpAnswer& answer, bool head) {
+        response.setStatusAndReason(static_cast<HTTPResponse::HTTPStatus>(answer.status));
+        for (const auto& [name, value] : answer.headers) response.add(name, value);
+        if (answer.body.empty()) {
+            if (answer.status != 204) response.setContentLength(0);
+            response.send();
+            return;
+        }
+        response.setContentType(answer.content_type);
+        if (head) {
+            response.setContentLength64(static_cast<Poco::Int64>(answer.body.size()));
+            response.send();
+            return;
+        }
+        response.sendBuffer(answer.body.data(), answer.body.size());
+    }
+
+    const HttpServer::Handler& handler_;
+};
+
+class ExchangeFactory : public Poco::Net::HTTPRequestHandlerFactory {
+ public:
+    explicit ExchangeFactory(HttpServer::Handler handler) : handler_(std::move(handler)) {}
+    Poco::Net::HTTPRequestHandler* createRequestHandler(const Poco::Net::HTTPServerRequest&) override {
+        return new Exchange(handler_);  // Poco owns it
+    }
+
+ private:
+    HttpServer::Handler handler_;
+};
+
+}  // namespace
+
+HttpServer::HttpServer(const std::string& host, std::uint16_t port, Handler handler)
+    : threads_("http", 2, kHttpThreads) {
+    Poco::Net::HTTPServerParams::Ptr params = new Poco::Net::HTTPServerParams;
+    params->setMaxThreads(kHttpThreads);
+    params->setMaxQueued(kHttpQueued);
+    params->setTimeout(Poco::Timespan(kHttpIdle.count(), 0));
+    // A kept connection would hold a thread while idle; the clients are nginx on this host and scripts.
+    params->setKeepAlive(false);
+    Poco::Net::ServerSocket socket;
+    socket.bind(Poco::Net::SocketAddress(host, port), true);
+    socket.listen(kHttpQueued);
+    server_ =
+        std::make_unique<Poco::Net::HTTPServer>(new ExchangeFactory(std::move(handler)), threads_, socket, params);
+    server_->start();
+}
+
+HttpServer::~HttpServer() {
+    stop();
+}
+
+std::uint16_t HttpServer::port() const {
+    return server_->port();
+}
+
+void HttpServer::stop() {
+    server_->stop();
+    threads_.joinAll();
+}
+
+std::string new_request_id() {
+    std::array<std::uint8_t, 10> random;
+    if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) throw std::runtime_error("no random numbers");
+    return std::string(make_request_id(unix_ms_now(), random).view());
+}
+
+}  // namespace lumen::admind

@@ -1,0 +1,55 @@
+#include "admind/key_setup.h"
+
+#include <algorithm>
+
+#include "admind/bounds.h"
+#include "admind/http_server.h"
+#include "admind/sessions.h"
+
+namespace lumen::admind {
+
+std::string fill_in_secret(NewKey& key, std::string_view installation_secret) {
+    std::string secret = make_api_key(random_256());
+    key.hash = hash_api_key(installation_secret, secret);
+    key.hint = api_key_hint(secret);
+    return secret;
+}
+
+KeyDraft make_draft(pqxx::transaction_base& transaction, std::string_view installation_secret, AccountId account,
+                    std::int64_t now_ms) {
+    NewKey key;
+    KeyDraft draft;
+    draft.secret = fill_in_secret(key, installation_secret);
+    draft.hash = key.hash;
+    draft.hint = key.hint;
+    draft.id = new_request_id();
+    draft.expires_ms = now_ms + std::chrono::milliseconds(kDraftLife).count();
+    transaction.exec_params0(
+        "insert into key_drafts (account_id, id, key_hash, hint, expires_at)"
+        " values ($1, $2::uuid, $3, $4, to_timestamp($5::numeric / 1000))"
+        " on conflict (account_id) do update set id = excluded.id, key_hash = excluded.key_hash, hint = excluded.hint,"
+        " expires_at = excluded.expires_at",
+        account, draft.id, pqxx::binarystring(draft.hash.data(), draft.hash.size()), draft.hint, draft.expires_ms);
+    return draft;
+}
+
+std::optional<KeyDraft> take_draft(pqxx::transaction_base& transaction, AccountId account, const std::string& id) {
+    // Compared as text: an id that is no UUID is simply not there.
+    const auto rows = transaction.exec_params(
+        "delete from key_drafts where account_id = $1 and id::text = $2 returning key_hash, hint, expires_at > now()",
+        account, id);
+    if (rows.empty() || !rows[0][2].as<bool>()) return std::nullopt;
+    const pqxx::binarystring hash(rows[0][0]);
+    KeyDraft draft;
+    draft.id = id;
+    draft.hint = rows[0][1].as<std::string>();
+    if (hash.size() != draft.hash.size()) return std::nullopt;
+    std::copy(hash.begin(), hash.end(), draft.hash.begin());
+    return draft;
+}
+
+void discard_draft(pqxx::transaction_base& transaction, AccountId account, const std::string& id) {
+    transaction.exec_params0("delete from key_drafts where account_id = $1 and id::text = $2", account, id);
+}
+
+}  // namespace lumen::admind

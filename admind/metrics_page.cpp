@@ -1,0 +1,59 @@
+#include "admind/metrics_page.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+namespace lumen::admind {
+
+namespace {
+
+void gauge(prometheus::Registry& registry, const char* name, const char* help, double value) {
+    prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({}).Set(value);
+}
+
+void counter(prometheus::Registry& registry, const char* name, const char* help, std::uint64_t value) {
+    prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add({}).Increment(static_cast<double>(value));
+}
+
+void add_jobs(prometheus::Registry& registry, const std::vector<JobStatus>& jobs) {
+    auto& runs = prometheus::BuildCounter().Name("lumen_job_runs_total").Help("Runs of each job.").Register(registry);
+    auto& failures =
+        prometheus::BuildCounter().Name("lumen_job_failures_total").Help("Runs that failed.").Register(registry);
+    auto& success = prometheus::BuildGauge()
+                        .Name("lumen_job_last_success_timestamp_seconds")
+                        .Help("Unix time of the last good run; 0: never.")
+                        .Register(registry);
+    for (const JobStatus& job : jobs) {
+        runs.Add({{"job", job.name}}).Increment(static_cast<double>(job.runs));
+        failures.Add({{"job", job.name}}).Increment(static_cast<double>(job.failures));
+        success.Add({{"job", job.name}}).Set(static_cast<double>(job.last_success_ms) / 1000);
+    }
+}
+
+}  // namespace
+
+std::string metrics_text(const LedgerMetrics& ledger) {
+    // A registry of the moment: the numbers are kept where they arise.
+    prometheus::Registry registry;
+    constexpr double kNanoPerCoin = 1e9;
+    gauge(registry, "lumen_ledger_lag_seconds", "Age of the oldest event not yet in the book.", ledger.lag_seconds);
+    gauge(registry, "lumen_ledger_pending", "Events not yet in the book.", static_cast<double>(ledger.pending));
+    counter(registry, "lumen_ledger_drained_total", "Events written to the book.", ledger.drained);
+    counter(registry, "lumen_refills_total", "Accounts credited by a refill.", ledger.refills);
+    counter(registry, "lumen_holds_expired_total", "Holds ended past their deadline.", ledger.holds_expired);
+    gauge(registry, "lumen_reconcile_drift_coins", "Difference between Redis and the book; never repaired silently.",
+          static_cast<double>(ledger.drift.nano()) / kNanoPerCoin);
+    gauge(registry, "lumen_buckets_not_ready", "Buckets of Redis out of service.", ledger.buckets_not_ready);
+    gauge(registry, "lumen_not_in_force", "Accounts and keys that Redis still has to be told.",
+          static_cast<double>(ledger.not_in_force));
+    gauge(registry, "lumen_ledger_alarms", "Things an operator must look at; the log names them.",
+          static_cast<double>(ledger.alarms.size()));
+    gauge(registry, "lumen_redis_settings_findings", "Settings of Redis that lose money (ledger.md 6.8).",
+          static_cast<double>(ledger.redis_findings.size()));
+    add_jobs(registry, ledger.jobs);
+    return prometheus::TextSerializer().Serialize(registry.Collect());
+}
+
+}  // namespace lumen::admind

@@ -1,0 +1,22 @@
+#include "admind/pg_values.h"
+
+#include "admind/json.h"
+
+namespace lumen::admind {
+
+std::string sql_texts(const std::vector<std::string>& texts) {
+    return to_text(Json(texts));
+}
+
+std::vector<std::string> read_texts(const pqxx::field& field) {
+    std::vector<std::string> texts;
+    if (field.is_null()) return texts;
+    const auto json = parse_json(field.c_str());
+    if (!json || !json->is_array()) return texts;
+    for (const Json& item : *json) {
+        if (item.is_string()) texts.push_back(item.get<std::string>());
+    }
+    return texts;
+}
+
+}  // namespace lumen::admind

@@ -1,0 +1,204 @@
+#include "admind/routes.h"
+
+#include <Poco/Logger.h>
+
+#include <algorithm>
+
+#include "admind/handlers.h"
+#include "admind/idempotency.h"
+
+namespace lumen::admind {
+
+const std::vector<Route>& routes() {
+    using enum Who;
+    using enum Demand;
+    static const std::vector<Route> table{
+        {"GET", "/healthz", anyone, get_healthz},
+        {"GET", "/readyz", anyone, get_readyz},
+        {"GET", "/metrics", anyone, get_metrics},
+
+        {"GET", "/api/v1/login", anyone, get_login},
+        {"POST", "/api/v1/devlogin", anyone, post_devlogin},
+        {"POST", "/api/v1/logout", user, post_logout},
+        {"GET", "/api/v1/session", anyone, get_session},
+        {"GET", "/api/v1/site", anyone, get_site},
+
+        {"GET", "/api/v1/me", user, get_me},
+        {"GET", "/api/v1/me/profile", user, get_profile},
+        {"POST", "/api/v1/me/keys/draft", user, post_key_draft},
+        {"DELETE", "/api/v1/me/keys/draft/{id}", user, delete_key_draft},
+        {"GET", "/api/v1/me/keys", user, get_my_keys},
+        {"POST", "/api/v1/me/keys", user, post_my_key},
+        {"DELETE", "/api/v1/me/keys/{id}", user, delete_my_key},
+        {"GET", "/api/v1/me/models", user, get_my_models},
+        {"POST", "/api/v1/me/consents", user, post_my_consent},
+
+        {"GET", "/api/v1/admin/users", admin, get_users},
+        {"POST", "/api/v1/admin/users", admin, post_user, idempotency_key},
+        {"GET", "/api/v1/admin/users/{id}", admin, get_user},
+        {"PATCH", "/api/v1/admin/users/{id}", admin, patch_user, if_match},
+        {"GET", "/api/v1/admin/accounts/{id}", admin, get_account},
+        {"PUT", "/api/v1/admin/accounts/{id}/limits", admin, put_limits, if_match},
+        {"DELETE", "/api/v1/admin/accounts/{id}/limits", admin, delete_limits, if_match},
+        {"POST", "/api/v1/admin/accounts/{id}/grants", admin, post_grant, idempotency_key},
+        {"POST", "/api/v1/admin/accounts/{id}/reset", admin, post_reset, idempotency_key},
+        {"GET", "/api/v1/admin/accounts/{id}/keys", admin, get_account_keys},
+        {"POST", "/api/v1/admin/accounts/{id}/keys", admin, post_account_key},
+        {"DELETE", "/api/v1/admin/accounts/{id}/keys/{key}", admin, delete_account_key, if_match},
+        {"GET", "/api/v1/admin/models", admin, get_admin_models},
+        {"GET", "/api/v1/admin/ledger", admin, get_ledger},
+        {"POST", "/api/v1/admin/refill", admin, post_refill, idempotency_key},
+        {"GET", "/api/v1/admin/operator-tokens", token_admin, get_operator_tokens},
+        {"POST", "/api/v1/admin/operator-tokens", token_admin, post_operator_token},
+        {"DELETE", "/api/v1/admin/operator-tokens/{id}", token_admin, delete_operator_token, if_match},
+    };
+    return table;
+}
+
+namespace {
+
+/// True if `path` has the pattern's form; `captures` gets what stood for each {…}.
+bool matches(std::string_view pattern, std::string_view path, std::vector<std::string>& captures) {
+    captures.clear();
+    while (true) {
+        const std::size_t pattern_end = std::min(pattern.find('/', 1), pattern.size());
+        const std::size_t path_end = std::min(path.find('/', 1), path.size());
+        const std::string_view wanted = pattern.substr(0, pattern_end);
+        const std::string_view given = path.substr(0, path_end);
+        if (wanted.size() > 1 && wanted[1] == '{') {
+            if (given.size() < 2) return false;
+            captures.emplace_back(given.substr(1));
+        } else if (wanted != given) {
+            return false;
+        }
+        pattern.remove_prefix(pattern_end);
+        path.remove_prefix(path_end);
+        if (pattern.empty() || path.empty()) return pattern.empty() && path.empty();
+    }
+}
+
+struct Found {
+    const Route* route = nullptr;
+    std::vector<std::string> captures;
+    std::string allowed;  ///< methods of the path, when none fits
+};
+
+Found find_route(const HttpRequest& request) {
+    Found found;
+    for (const Route& route : routes()) {
+        if (!matches(route.pattern, request.path, found.captures)) continue;
+        if (route.method == request.method) {
+            found.route = &route;
+            return found;
+        }
+        if (!found.allowed.empty()) found.allowed += ", ";
+        found.allowed += route.method;
+    }
+    return found;
+}
+
+bool is_json(std::string_view content_type) {
+    std::string type(content_type.substr(0, content_type.find(';')));
+    std::transform(type.begin(), type.end(), type.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    while (!type.empty() && type.back() == ' ') type.pop_back();
+    return type == "application/json";
+}
+
+/// B20. Operators bring no cookie along, so no other site can make a browser speak for them; a request without either
+/// has no rights to borrow, except to sign in.
+std::optional<Problem> check_origin(const Settings& settings, const HttpRequest& request, const Route& route) {
+    const bool by_cookie =
+        request.header("authorization").empty() && (!request.header("cookie").empty() || route.who == Who::anyone);
+    if (request.method == "GET" || !by_cookie || same_origin(request, settings.app.public_url)) return std::nullopt;
+    return Problem{403, "csrf_rejected", "This must come from a page of this site."};
+}
+
+Answer dispatch(const Services& services, const HttpRequest& request) {
+    const Found found = find_route(request);
+    if (found.route == nullptr) {
+        if (found.allowed.empty()) return Answer(not_found());
+        Answer answer(Problem{405, "method_not_allowed", "This path takes " + found.allowed + "."});
+        answer.headers.emplace_back("Allow", found.allowed);
+        return answer;
+    }
+    const Route& route = *found.route;
+    const bool unsafe = request.method != "GET";
+    const std::shared_ptr<const Settings> settings = services.settings.current();
+    if (auto refused = check_origin(*settings, request, route)) return Answer(std::move(*refused));
+
+    // A route for anyone must not fail on a stale cookie, nor on a token that belongs to its own protocol (/metrics).
+    const bool may_be_nobody = route.who == Who::anyone;
+    const bool wants_caller = !may_be_nobody || request.path == "/api/v1/session";
+    CallerResult identified = wants_caller ? identify(services, *settings, request) : CallerResult{};
+    if (!may_be_nobody) {
+        if (identified.refusal) return Answer(std::move(*identified.refusal));
+        if (auto refused = authorise(identified.caller, route.who, unsafe)) return Answer(std::move(*refused));
+    }
+
+    Json body;
+    if (unsafe && !request.body.empty()) {
+        if (!is_json(request.header("content-type"))) {
+            return Answer(Problem{415, "unsupported_media_type", "Send application/json."});
+        }
+        auto parsed = parse_json(request.body);
+        if (!parsed) return Answer(Problem{400, "invalid_request", "The body is not JSON."});
+        body = std::move(*parsed);
+    }
+    if (route.demand == Demand::if_match && request.header("if-match").empty()) {
+        return Answer(Problem{428, "precondition_required", "Send If-Match with the ETag you read, or `*`."});
+    }
+    const Call call{services, *settings, request, identified.caller, found.captures, body};
+    if (route.demand != Demand::idempotency_key) return route.handler(call);
+    return once(services.postgres, request, identified.caller.label(), request.method + " " + request.path,
+                [&] { return route.handler(call); });
+}
+
+Answer unavailable(const char* code, const char* detail) {
+    Answer answer(Problem{503, code, detail});
+    answer.headers.emplace_back("Retry-After", "2");
+    return answer;
+}
+
+void log_failure(const HttpRequest& request, const char* what) {
+    Poco::Logger::get("http").error("request failed: request=" + request.id + " method=" + request.method +
+                                    " path=" + request.path + " error=" + what);
+}
+
+Answer answer_or_say_why(const Services& services, const HttpRequest& request) {
+    try {
+        return dispatch(services, request);
+    } catch (const DatabaseUnavailable&) {
+        return unavailable("database_unavailable", "The database is away. Try again in a moment.");
+    } catch (const pqxx::broken_connection&) {
+        return unavailable("database_unavailable", "The database is away. Try again in a moment.");
+    } catch (const pqxx::in_doubt_error&) {
+        return unavailable("database_unavailable", "It is not known whether this was recorded. Repeat it.");
+    } catch (const RedisUnavailable&) {
+        return unavailable("redis_unavailable", "Redis is away. Try again in a moment.");
+    } catch (const std::exception& problem) {
+        log_failure(request, problem.what());
+        return Answer(Problem{500, "internal_error", "Something went wrong here; the log names this request."});
+    }
+}
+
+}  // namespace
+
+HttpAnswer answer_request(const Services& services, const HttpRequest& request) noexcept {
+    return render(answer_or_say_why(services, request), request.id);
+}
+
+bool if_match(const HttpRequest& request, std::string_view etag) {
+    std::string_view rest = request.header("if-match");
+    while (!rest.empty()) {
+        const std::size_t end = std::min(rest.find(','), rest.size());
+        std::string_view one = rest.substr(0, end);
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+        while (!one.empty() && one.front() == ' ') one.remove_prefix(1);
+        while (!one.empty() && one.back() == ' ') one.remove_suffix(1);
+        if (one == "*" || one == etag) return true;
+    }
+    return false;
+}
+
+}  // namespace lumen::admind

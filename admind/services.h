@@ -1,0 +1,24 @@
+// What request handlers work with: the process's long-lived parts, made once in serve.
+#pragma once
+
+#include "admind/catalogue_publisher.h"
+#include "admind/endpoint_states.h"
+#include "admind/jobs.h"
+#include "admind/ledger_book.h"
+#include "admind/live_settings.h"
+#include "admind/pg_pool.h"
+#include "admind/redis_link.h"
+
+namespace lumen::admind {
+
+struct Services {
+    LiveSettings& settings;
+    PgPool& postgres;
+    RedisPool& redis;
+    LedgerBook& ledger;
+    CataloguePublisher& publisher;
+    EndpointStates& endpoints;
+    const LedgerJobs* jobs = nullptr;  ///< of the daemon; the command line has none
+};
+
+}  // namespace lumen::admind

@@ -1,0 +1,42 @@
+// Browser sessions: a random cookie, and a hash in Redis under its SHA-256 (design.md §3). The cookie itself is stored
+// nowhere; rights are read from the book on every request.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "admind/redis_link.h"
+#include "lumen_core/ids.h"
+
+namespace lumen::admind {
+
+inline constexpr const char* kSessionCookie = "lumen_session";
+
+struct Session {
+    std::int64_t user = 0;
+    AccountId account = 0;
+    std::int64_t created_ms = 0;
+    std::int64_t expires_ms = 0;
+};
+
+struct NewSession {
+    std::string cookie;  ///< the value, for Set-Cookie only
+    std::int64_t expires_ms = 0;
+};
+/// Throws RedisUnavailable; so do the others.
+NewSession begin_session(RedisLink& redis, std::int64_t user, AccountId account, std::int64_t now_ms);
+std::optional<Session> find_session(RedisLink& redis, std::string_view cookie, std::int64_t now_ms);
+void end_session(RedisLink& redis, std::string_view cookie);
+
+/// The session cookie's value in a Cookie header; empty if it is not there or not of our form.
+std::string session_cookie(std::string_view cookie_header);
+/// `secure` for every site that is reached by https.
+std::string set_cookie_header(std::string_view value, bool secure, std::int64_t max_age_seconds);
+
+/// 256 bits from the system's generator.
+std::array<std::uint8_t, 32> random_256();
+std::string to_hex(const std::uint8_t* bytes, std::size_t count);
+
+}  // namespace lumen::admind

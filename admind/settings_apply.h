@@ -1,0 +1,19 @@
+// Brings what lumen.yaml states about models, prices, endpoints, groups and users into the book: one transaction.
+#pragma once
+
+#include <pqxx/pqxx>
+#include <string>
+
+#include "admind/settings.h"
+#include "lumen_core/ids.h"
+
+namespace lumen::admind {
+
+/// Idempotent. Ids stay: a model, endpoint, price point or group keeps its id for ever under its name.
+void apply_settings(pqxx::transaction_base& transaction, const Settings& settings);
+
+/// Memberships and own rules that the file states for one user; for one that has just been made.
+void apply_user_settings(pqxx::transaction_base& transaction, const Settings& settings, const std::string& email,
+                         AccountId account);
+
+}  // namespace lumen::admind
