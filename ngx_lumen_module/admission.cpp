@@ -17,7 +17,6 @@
 namespace lumen {
 namespace {
 
-constexpr std::string_view kApiRoot = "/v1/";
 /// admind probes an endpoint that is down this often, so no better answer is to be had sooner.
 constexpr std::int64_t kProbeWhileDownMs = 10'000;
 

@@ -66,8 +66,20 @@ bool made_by_nginx(const ngx_http_request_t* r) noexcept {
     return r->err_status >= NGX_HTTP_BAD_REQUEST;
 }
 
+/// nginx refuses some requests before it has found their location (bad headers): then the path tells whose they were.
+bool refused_before_location(const ngx_http_request_t* r) noexcept {
+    const auto* core =
+        static_cast<const ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(r, ngx_http_core_module));
+    return made_by_nginx(r) && server_conf(r)->gated && r->loc_conf == core->ctx->loc_conf &&
+           view(r->uri).substr(0, kApiRoot.size()) == kApiRoot;
+}
+
+bool under_gate(const ngx_http_request_t* r) noexcept {
+    return r == r->main && (location_conf(r)->enabled || refused_before_location(r));
+}
+
 ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
-    if (r != r->main || !location_conf(r)->enabled) return next_header_filter(r);
+    if (!under_gate(r)) return next_header_filter(r);
     return guarded(r->connection->log, "header filter", ngx_int_t{NGX_ERROR}, [&]() -> ngx_int_t {
         Request* request = find_request(r);
         if (request == nullptr) request = make_request(r);  // refused by nginx before the gate was reached

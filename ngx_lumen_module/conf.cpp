@@ -128,6 +128,10 @@ MainConf* main_conf(const ngx_cycle_t* cycle) noexcept {
     return static_cast<MainConf*>(ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lumen_module));
 }
 
+ServerConf* server_conf(const ngx_http_request_t* r) noexcept {
+    return static_cast<ServerConf*>(ngx_http_get_module_srv_conf(r, ngx_http_lumen_module));
+}
+
 LocationConf* location_conf(const ngx_http_request_t* r) noexcept {
     return static_cast<LocationConf*>(ngx_http_get_module_loc_conf(r, ngx_http_lumen_module));
 }
@@ -163,6 +167,15 @@ char* init_main_conf(ngx_conf_t* cf, void* data) {
         return error;
     }
     return make_zone(cf, conf);
+}
+
+void* create_server_conf(ngx_conf_t* cf) {
+    return ngx_pcalloc(cf->pool, sizeof(ServerConf));
+}
+
+char* merge_server_conf(ngx_conf_t*, void* parent, void* child) {
+    static_cast<ServerConf*>(child)->gated |= static_cast<ServerConf*>(parent)->gated;
+    return NGX_CONF_OK;
 }
 
 void* create_location_conf(ngx_conf_t* cf) {
@@ -239,6 +252,8 @@ char* gate_directive(ngx_conf_t* cf, ngx_command_t* cmd, void* data) {
     if (static_cast<LocationConf*>(data)->enabled != 0) {
         auto* main = static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_lumen_module));
         main->configured = 1;
+        auto* server = static_cast<ServerConf*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_lumen_module));
+        server->gated = true;
     }
     return NGX_CONF_OK;
 }

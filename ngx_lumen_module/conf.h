@@ -27,6 +27,11 @@ struct MainConf {
     unsigned configured : 1;  ///< at least one `lumen on`
 };
 
+/// server level, set by the locations in it.
+struct ServerConf {
+    bool gated;  ///< `lumen on` somewhere in it
+};
+
 /// location level: lumen, lumen_exhausted_status, lumen_tries, lumen_drain_aborted.
 struct LocationConf {
     ngx_flag_t enabled;
@@ -37,6 +42,7 @@ struct LocationConf {
 
 MainConf* main_conf(const ngx_http_request_t* r) noexcept;
 MainConf* main_conf(const ngx_cycle_t* cycle) noexcept;
+ServerConf* server_conf(const ngx_http_request_t* r) noexcept;
 LocationConf* location_conf(const ngx_http_request_t* r) noexcept;
 
 inline constexpr ngx_uint_t kMostTries = 16;
@@ -45,6 +51,8 @@ void* create_main_conf(ngx_conf_t* cf);
 /// Fills in the defaults of design.md §4, makes the shared zone and reads the installation secret, if any location has
 /// `lumen on`.
 char* init_main_conf(ngx_conf_t* cf, void* conf);
+void* create_server_conf(ngx_conf_t* cf);
+char* merge_server_conf(ngx_conf_t* cf, void* parent, void* child);
 void* create_location_conf(ngx_conf_t* cf);
 char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child);
 
