@@ -43,7 +43,7 @@ bool was_tried(const Routing& routing, std::size_t index) noexcept {
     return ((routing.tried >> index) & 1) != 0;
 }
 
-std::optional<EndpointPick> pick(const Request& request) noexcept {
+std::optional<EndpointPick> look_for_endpoint(const Request& request) noexcept {
     const CatalogueModel& model = *request.model;
     std::array<EndpointCandidate, kMaxEndpointsPerModel> candidates;
     const std::size_t count = candidate_count(model);
@@ -61,8 +61,32 @@ std::optional<EndpointPick> pick(const Request& request) noexcept {
     return choose_endpoint(candidates.data(), count, unix_ms(), random_bits());
 }
 
-void claim_trial(EndpointHealth& health, void* now_ms) {
-    begin_trial(health, *static_cast<const std::int64_t*>(now_ms), kTrialLeaseMs);
+struct TrialClaim {
+    std::int64_t now_ms;
+    bool claimed;
+};
+
+void claim_trial(EndpointHealth& health, void* data) {
+    auto& claim = *static_cast<TrialClaim*>(data);
+    claim.claimed = begin_trial(health, claim.now_ms, kTrialLeaseMs);
+}
+
+bool is_mine(const Request& request, const EndpointPick& picked) noexcept {
+    if (!picked.trial) return true;
+    EndpointState* state = endpoint_state(request.model->endpoints[picked.index].id);
+    if (state == nullptr) return true;
+    TrialClaim claim{unix_ms(), false};
+    update_health(*state, claim_trial, &claim);
+    return claim.claimed;
+}
+
+/// A trial that another worker claimed meanwhile is not due any more, so the next look picks something else.
+std::optional<EndpointPick> pick(const Request& request) noexcept {
+    std::optional<EndpointPick> picked = look_for_endpoint(request);
+    for (std::size_t i = 0; picked && !is_mine(request, *picked) && i < kMaxEndpointsPerModel; ++i) {
+        picked = look_for_endpoint(request);
+    }
+    return picked;
 }
 
 /// From here the attempt counts: as in flight, and in the ring, where an endpoint means that the request was sent (I5).
@@ -76,8 +100,6 @@ void begin_attempt(Request& request, const EndpointPick& picked) {
     routing.state = endpoint_state(routing.endpoint->id);
     if (routing.state == nullptr) return;
     if (worker_ring() != nullptr) count_in_flight(*routing.state, worker_ring()->worker());
-    std::int64_t now = unix_ms();
-    if (picked.trial) update_health(*routing.state, claim_trial, &now);
 }
 
 /// Candidates that a further attempt could go to.
