@@ -15,7 +15,7 @@ using StreamOptions = RequestFacts::StreamOptions;
 static_assert(kJsonPadding >= simdjson::SIMDJSON_PADDING);
 
 /// Bodies up to this size need no allocation; it covers nearly all that carry no images.
-constexpr std::size_t kKeptBodyBytes = 1024 * 1024;
+constexpr std::size_t kKeptBodyBytes = std::size_t{1024} * 1024;
 /// Longer member names are not repeated in messages.
 constexpr std::size_t kMaxShownNameBytes = 64;
 
@@ -127,7 +127,7 @@ bool is_valid(json::value value, int depth) {
             if (value.get_array().get(array) != simdjson::SUCCESS) return false;
             for (auto element : array) {
                 json::value inner;
-                if (std::move(element).get(inner) != simdjson::SUCCESS || !is_valid(inner, depth + 1)) return false;
+                if (element.get(inner) != simdjson::SUCCESS || !is_valid(inner, depth + 1)) return false;
             }
             return true;
         }
@@ -322,7 +322,7 @@ class Reading {
         std::uint32_t prompts = 0;
         for (auto element : array) {
             json::value inner;
-            if (std::move(element).get(inner) != simdjson::SUCCESS) return not_json();
+            if (element.get(inner) != simdjson::SUCCESS) return not_json();
             if (inner.type().get(type) != simdjson::SUCCESS) return not_json();
             if (type != json::json_type::number) ++prompts;
             if (prompts > kMaxPrompts) {

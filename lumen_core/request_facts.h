@@ -30,7 +30,7 @@ std::string_view operation_name(Operation operation) noexcept;
 bool takes_stream_options(Operation operation) noexcept;
 
 /// A longer body is refused (413 by the gate before it gets here).
-inline constexpr std::size_t kMaxJsonBodyBytes = 16 * 1024 * 1024;
+inline constexpr std::size_t kMaxJsonBodyBytes = std::size_t{16} * 1024 * 1024;
 /// Deepest nesting: far beyond any real tool schema, far below what would endanger a stack, ours or a model server's.
 inline constexpr int kMaxJsonDepth = 128;
 /// Members of the body or of stream_options; all APIs together document some 100.

@@ -12,8 +12,8 @@ namespace {
 namespace dom = simdjson::dom;
 
 /// Longer bodies are no error messages.
-constexpr std::size_t kMaxErrorBodyBytes = 64 * 1024;
-constexpr std::size_t kMaxMessageBytes = 2 * 1024;
+constexpr std::size_t kMaxErrorBodyBytes = std::size_t{64} * 1024;
+constexpr std::size_t kMaxMessageBytes = std::size_t{2} * 1024;
 constexpr std::size_t kMaxIdentifierBytes = 64;
 constexpr std::string_view kRemoved = "[removed]";
 
@@ -216,7 +216,8 @@ std::string normalised_upstream_error(int status, std::string_view body) {
     if (!message.empty() && message.size() <= kMaxMessageBytes && !has_markup(message) && !is_dump(message)) {
         details.message = without_what_gives_away(message);
     } else {
-        details.message = "The model server answered with status " + std::to_string(status) + " and no readable message.";
+        details.message =
+            "The model server answered with status " + std::to_string(status) + " and no readable message.";
     }
     if (is_type(said.type)) {
         details.type = said.type;

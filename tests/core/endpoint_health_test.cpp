@@ -123,7 +123,7 @@ TEST(endpoint_health, a_good_probe_ends_an_ejection_but_does_not_excuse_requests
 
 TEST(endpoint_health, bad_probes_eject_like_failures) {
     EndpointHealth health;
-    for (int i = 0; i < 3; ++i) on_probe(health, kStart + i * 10'000, false);
+    for (const std::int64_t at : {0, 10'000, 20'000}) on_probe(health, kStart + at, false);
     EXPECT_EQ(health.ejected_until_ms, kStart + 20'000 + 5'000);
     on_probe(health, kStart + 30'000, false);
     EXPECT_EQ(health.ejected_until_ms, kStart + 30'000 + 10'000) << "it is still down when its time is over";

@@ -131,7 +131,9 @@ std::string random_body(std::mt19937_64& random) {
     }
     std::shuffle(members.begin(), members.end(), random);
     std::string body = space() + "{" + space();
-    for (std::size_t i = 0; i < members.size(); ++i) body += (i > 0 ? "," : "") + space() + members[i] + space();
+    for (std::size_t i = 0; i < members.size(); ++i) {
+        body.append(i > 0 ? "," : "").append(space()).append(members[i]).append(space());
+    }
     return body + "}" + space();
 }
 
