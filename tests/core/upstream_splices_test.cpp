@@ -150,7 +150,7 @@ TEST(upstream_splices, of_random_bodies_give_what_was_asked_and_keep_the_rest) {
         const bool continuous = random() % 2 == 0;
         const RequestFacts facts = facts_of(body);
         const std::string rewritten = rewrite(body, "real \"name\"", {true, continuous});
-        SCOPED_TRACE(body + " -> " + rewritten);
+        SCOPED_TRACE(testing::Message() << body << " -> " << rewritten);
 
         simdjson::dom::parser before_parser;
         simdjson::dom::parser after_parser;
