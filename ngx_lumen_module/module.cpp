@@ -95,10 +95,8 @@ void exit_process(ngx_cycle_t* cycle) {
 }
 
 ngx_http_module_t context = {
-    add_variables,  // preconfiguration
-    postconfiguration, create_main_conf,     init_main_conf,
-    nullptr,  // server
-    nullptr,           create_location_conf, merge_location_conf,
+    add_variables,      postconfiguration, create_main_conf,     init_main_conf,
+    create_server_conf, merge_server_conf, create_location_conf, merge_location_conf,
 };
 
 }  // namespace
