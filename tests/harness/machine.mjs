@@ -40,6 +40,15 @@ export function serverUserCan(flag, target) {
   return spawnSync(program, args).status === 0;
 }
 
+/// Why servers could not use that path, or null. nginx and Redis read paths from files in which blanks, quotes and braces
+/// mean something else.
+export function obstacleTo(target) {
+  if (!/^[A-Za-z0-9._/+@-]+$/.test(target)) return 'its path holds characters that do not fit into configuration files';
+  let ancestor = target;
+  while (!existsSync(ancestor)) ancestor = path.dirname(ancestor);
+  return serverUserCan('-x', ancestor) ? null : 'the servers\' user may not enter it';
+}
+
 export function makeServerDir(dir, mode = 0o755) {
   mkdirSync(dir, { recursive: true, mode });
   if (asRoot) chownSync(dir, serverUser.uid, serverUser.gid);

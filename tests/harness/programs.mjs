@@ -33,8 +33,9 @@ export function installPrograms(appDir, buildDir) {
   return copies;
 }
 
-/// The built pages, likewise.
+/// The built pages, likewise; where the copy is.
 export function installPages(webDir) {
   rmSync(webDir, { recursive: true, force: true });
   cpSync(path.join(checkout, 'admind/web/dist'), webDir, { recursive: true });
+  return webDir;
 }

@@ -36,7 +36,7 @@ ${facts([
     ['answer', report.answer],
     ['model', report.model],
     ['tokens', `${report.tokensIn} in, ${report.tokensOut} out`],
-    ['price', `${report.tokensIn} × ${report.priceIn} + ${report.tokensOut} × ${report.priceOut} coins per million tokens = ${report.cost} coins`],
+    ['price', `${report.cost} coins (${report.tokensIn} × ${report.priceIn} + ${report.tokensOut} × ${report.priceOut} per million tokens)`],
     ['balance', `${report.before} → ${report.after} coins`],
   ])}
   Its row in the ledger, as Postgres has it (amounts in nano-coins):

@@ -33,9 +33,9 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync 
 import path from 'node:path';
 import { Instance } from './instance.mjs';
 import { checkInvariants } from './invariants.mjs';
-import { buildDir, checkout, freePort, makeServerDir, serverUserCan, tail, waitFor, writeServerFile } from './machine.mjs';
+import { buildDir, checkout, freePort, makeServerDir, obstacleTo, tail, waitFor, writeServerFile } from './machine.mjs';
 import { Operator } from './operator.mjs';
-import { builtPrograms, installPrograms } from './programs.mjs';
+import { builtPrograms, installPages, installPrograms } from './programs.mjs';
 import { RedisLink } from './redis_link.mjs';
 import { Admind } from './servers.mjs';
 import { sql } from './sql.mjs';
@@ -96,12 +96,15 @@ class Stack {
     Object.assign(this, { name, models, settings, startServers });
     this.dir = mkdtempSync(path.join(process.env.LUMEN_TEST_DIR || '/tmp', `lumen-${name}-`));
     makeServerDir(this.dir);
+    const dist = path.join(checkout, 'admind/web/dist');
+    const inPlace = obstacleTo(buildDir) === null && obstacleTo(dist) === null;
+    const appDir = path.join(this.dir, 'app');
     this.instance = new Instance({
       stateDir: path.join(this.dir, 'state'),
       // Short, whatever the suite is called: a socket's path has at most 107 bytes.
       runDir: mkdtempSync('/tmp/lumen-run-'),
-      programs: serverUserCan('-r', buildDir) ? builtPrograms(buildDir) : installPrograms(path.join(this.dir, 'app'), buildDir),
-      webDir: path.join(checkout, 'admind/web/dist'),
+      programs: inPlace ? builtPrograms(buildDir) : installPrograms(appDir, buildDir),
+      webDir: inPlace ? dist : installPages(path.join(appDir, 'web')),
       lifetime: 'ours',
       modelServers,
       workers,
@@ -229,7 +232,7 @@ class Stack {
   async stop() {
     const problems = [];
     try {
-      if (this.operator) problems.push(...await checkInvariants(this));
+      if (this.operator) problems.push(...await checkInvariants({ sql: (text) => this.sql(text), redis: (...command) => this.redis(...command) }));
     } catch (error) {
       problems.push(error.message);
     }

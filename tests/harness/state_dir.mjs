@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { checkout, makeServerDir, serverUser, serverUserCan } from './machine.mjs';
+import { checkout, makeServerDir, obstacleTo, serverUser } from './machine.mjs';
 
 const MARK = '.lumen-state';
 // What an instance makes in its directory; `down --purge` removes this and nothing else.
@@ -32,16 +32,7 @@ export function openState() {
   if (existsSync(wanted)) rmdirSync(wanted);
   mkdirSync(path.dirname(wanted), { recursive: true });
   symlinkSync(dir, wanted);
-  return { dir, notice: `The data is in ${dir} (${wanted} points there): ${obstacle}` };
-}
-
-/// Why the servers could not live there, or null.
-function obstacleTo(dir) {
-  // nginx and Redis read paths from files in which blanks, quotes and braces mean something else.
-  if (!/^[A-Za-z0-9._/+@-]+$/.test(dir)) return 'its path holds characters that do not fit into configuration files';
-  let ancestor = dir;
-  while (!existsSync(ancestor)) ancestor = path.dirname(ancestor);
-  return serverUserCan('-x', ancestor) ? null : 'the servers\' user may not enter the directories above it';
+  return { dir, notice: `${wanted} cannot hold the data, because ${obstacle}; it is a link to ${dir} now` };
 }
 
 function fallback() {

@@ -38,7 +38,7 @@ async function main() {
 
   installPrograms(path.join(dir, 'app'), buildDir);
   installPages(path.join(dir, 'app', 'web'));
-  useConfig(instance, source);
+  useConfig(instance, source, values.config !== undefined);
   await startOrStop(instance, source);
   return 0;
 }
@@ -71,12 +71,12 @@ function sayAgain({ instance, saved }, { config }) {
 }
 
 /// The servers read the file where it is, so that editing it takes effect; where they can't, they get a copy.
-function useConfig(instance, source) {
+function useConfig(instance, source, chosen) {
   if (serverUserCan('-r', source)) {
     instance.configFile = source;
     return;
   }
-  console.error(`The servers cannot read ${source}, so they use a copy: ${instance.configFile}`);
+  if (chosen) console.error(`The servers cannot read ${source}, so they use a copy: ${instance.configFile}`);
   instance.writeConfig(readFileSync(source));
 }
 
