@@ -2,6 +2,7 @@
 #include <openssl/crypto.h>
 
 #include "admind/handlers.h"
+#include "admind/jobs.h"
 #include "admind/metrics_page.h"
 #include "admind/migrations.h"
 
@@ -40,8 +41,8 @@ std::string state_of_migrations(const Services& services) {
 }
 
 std::string state_of_buckets(const Services& services) {
-    if (services.jobs == nullptr) return "unknown";
-    const int not_ready = services.jobs->metrics().buckets_not_ready;
+    if (services.ledger_jobs == nullptr) return "unknown";
+    const int not_ready = services.ledger_jobs->metrics().buckets_not_ready;
     return not_ready == 0 ? "ok" : std::to_string(not_ready) + " not ready";
 }
 
@@ -68,7 +69,8 @@ Answer get_readyz(const Call& call) {
 
 Answer get_metrics(const Call& call) {
     const ApiSettings& api = call.settings.api;
-    if (!api.prometheus_enabled || api.prometheus_token.empty() || call.services.jobs == nullptr) return not_found();
+    if (!api.prometheus_enabled || api.prometheus_token.empty() || call.services.ledger_jobs == nullptr)
+        return not_found();
     constexpr std::string_view kBearer = "Bearer ";
     const std::string_view authorization = call.http.header("authorization");
     const bool bearer = authorization.substr(0, kBearer.size()) == kBearer;
@@ -76,7 +78,7 @@ Answer get_metrics(const Call& call) {
         return Problem{401, "unauthenticated", "Send the token of api.prometheus.token."};
     }
     Answer answer;
-    answer.text = metrics_text(call.services.jobs->metrics());
+    answer.text = metrics_text(call.services.ledger_jobs->metrics(), call.services.other_jobs());
     answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
     return answer;
 }

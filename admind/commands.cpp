@@ -23,7 +23,7 @@ struct Workshop {
           book(postgres, redis),
           publisher(live, postgres, redis),
           endpoints(redis),
-          services{live, postgres, redis, book, publisher, endpoints, nullptr} {}
+          services{live, postgres, redis, book, publisher, endpoints} {}
     LiveSettings live;
     PgPool postgres;
     RedisPool redis;

@@ -78,15 +78,26 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
       publisher_(settings_, postgres_, redis_),
       endpoints_(redis_),
       prober_(settings_, postgres_, redis_),
-      services_{settings_, postgres_, redis_, book_, publisher_, endpoints_, &ledger_jobs_},
+      services_{settings_,
+                postgres_,
+                redis_,
+                book_,
+                publisher_,
+                endpoints_,
+                &ledger_jobs_,
+                [this] {
+                    std::vector<JobStatus> statuses;
+                    for (const auto& job : jobs_) statuses.push_back(job->status());
+                    return statuses;
+                }},
       seen_file_(file_stamp(path_)) {
     const auto add = [&](const char* name, std::chrono::milliseconds interval, std::function<void()> run) {
         jobs_.push_back(std::make_unique<PeriodicJob>(name, interval, std::move(run)));
     };
-    add("settings file", kLookAtFile, [this] { look_at_settings_file(); });
-    add("apply settings", kLookAtLead, [this] { apply_settings_as_leader(); });
+    add("settings_file", kLookAtFile, [this] { look_at_settings_file(); });
+    add("apply_settings", kLookAtLead, [this] { apply_settings_as_leader(); });
     add("catalogue", kPublishAgain, [this] { publish_catalogue_as_leader(); });
-    add("probe endpoints", kLookAtLead, [this] {
+    add("probe_endpoints", kLookAtLead, [this] {
         if (leader_.is_leader()) prober_.run();
     });
 }

@@ -105,7 +105,14 @@ class Exchange : public Poco::Net::HTTPRequestHandler {
         } catch (const Poco::Exception&) {
             return render(unreadable(400, "invalid_request", "The query cannot be read."), request.id);
         }
-        switch (read_body(poco.stream(), request.body)) {
+        // Without a length there is no body; Poco would wait for the connection's end instead.
+        const bool has_body = poco.hasContentLength() || poco.getChunkedTransferEncoding();
+        const bool announced_too_large =
+            poco.hasContentLength() && poco.getContentLength64() > static_cast<Poco::Int64>(kMaxBodyBytes);
+        const BodyRead read = announced_too_large ? BodyRead::too_large
+                              : has_body          ? read_body(poco.stream(), request.body)
+                                                  : BodyRead::ok;
+        switch (read) {
             case BodyRead::ok:
                 break;
             case BodyRead::too_large:

@@ -34,7 +34,7 @@ void add_jobs(prometheus::Registry& registry, const std::vector<JobStatus>& jobs
 
 }  // namespace
 
-std::string metrics_text(const LedgerMetrics& ledger) {
+std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs) {
     // A registry of the moment: the numbers are kept where they arise.
     prometheus::Registry registry;
     constexpr double kNanoPerCoin = 1e9;
@@ -52,7 +52,9 @@ std::string metrics_text(const LedgerMetrics& ledger) {
           static_cast<double>(ledger.alarms.size()));
     gauge(registry, "lumen_redis_settings_findings", "Settings of Redis that lose money (ledger.md 6.8).",
           static_cast<double>(ledger.redis_findings.size()));
-    add_jobs(registry, ledger.jobs);
+    std::vector<JobStatus> jobs = ledger.jobs;
+    jobs.insert(jobs.end(), other_jobs.begin(), other_jobs.end());
+    add_jobs(registry, jobs);
     return prometheus::TextSerializer().Serialize(registry.Collect());
 }
 

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "admind/jobs.h"
 
 namespace lumen::admind {
 
-std::string metrics_text(const LedgerMetrics& ledger);
+std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs);
 
 }  // namespace lumen::admind

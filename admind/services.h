@@ -1,15 +1,20 @@
 // What request handlers work with: the process's long-lived parts, made once in serve.
 #pragma once
 
+#include <functional>
+#include <vector>
+
 #include "admind/catalogue_publisher.h"
 #include "admind/endpoint_states.h"
-#include "admind/jobs.h"
 #include "admind/ledger_book.h"
 #include "admind/live_settings.h"
 #include "admind/pg_pool.h"
 #include "admind/redis_link.h"
 
 namespace lumen::admind {
+
+class LedgerJobs;
+struct JobStatus;
 
 struct Services {
     LiveSettings& settings;
@@ -18,7 +23,8 @@ struct Services {
     LedgerBook& ledger;
     CataloguePublisher& publisher;
     EndpointStates& endpoints;
-    const LedgerJobs* jobs = nullptr;  ///< of the daemon; the command line has none
+    const LedgerJobs* ledger_jobs = nullptr;  ///< of the daemon; the command line has none
+    std::function<std::vector<JobStatus>()> other_jobs{};
 };
 
 }  // namespace lumen::admind
