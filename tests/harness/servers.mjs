@@ -132,7 +132,7 @@ export class Admind extends ServerProcess {
   constructor(instance, name = 'admind', port = instance.ports.admind) {
     super({
       ...instance.processOptions(name),
-      command: [instance.program('lumen-admind'), 'serve', '--config', instance.configFile],
+      command: () => [instance.program('lumen-admind'), 'serve', '--config', instance.configFile],
       env: { ...instance.admindEnvironment(), LUMEN_LISTEN: `127.0.0.1:${port}` },
       ready: async () => (await statusOf(`${this.url}/readyz`)) === 200,
     });
