@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"an_array", Operation::chat_completions, R"([1])", {false, "", 0}},
         Case{"brackets_that_do_not_match", Operation::chat_completions, R"({"a":[1}})", {false, "", 0}},
         Case{"a_page", Operation::chat_completions, "<html>", {false, "", 0}}),
-    [](const testing::TestParamInfo<Case>& info) { return info.param.name; });
+    [](const testing::TestParamInfo<Case>& test) { return test.param.name; });
 
 TEST(JsonMeterBounds, deep_nesting_is_given_up) {
     const std::string deep = "{\"a\":" + std::string(1000, '[') + std::string(1000, ']') + "}";

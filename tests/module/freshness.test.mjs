@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startStack } from '../harness/stack.mjs';
+import { waitFor } from '../harness/machine.mjs';
 import { chatBody, codeOf, Connections, workerOf } from './traffic.mjs';
 
 const REVOCATIONS = 600;
@@ -84,7 +85,11 @@ test('the request after a grant to an empty wallet is served', async () => {
       await stack.rest('POST', `/admin/accounts/${account}/grants`, { coins: '0.000000001', reason: 'a round' });
       const served = await embed(connections, 1, key);
       assert.equal(served.status, 200, `stale answer after a grant: ${served.body}`);
-      const { balance } = await stack.wallet(account);
+      // The answer is there before its settle: the cost is known with the last byte.
+      const { balance } = await waitFor('the settle', async () => {
+        const wallet = await stack.wallet(account);
+        return wallet.running === 0n && wallet;
+      });
       assert.ok(balance <= 0n, 'one nano-coin is spent by one request');
       // Back to nothing for the next round.
       if (balance < 0n) {

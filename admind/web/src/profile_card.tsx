@@ -4,9 +4,10 @@ import type { Budget, Coins, Me } from './api';
 import * as format from './format';
 import { Amount, Moment } from './shell';
 
-function Tile({ name, wide, children }: { name: string; wide?: boolean; children: preact.ComponentChildren }) {
+/** `span`: wide = two of three columns; third = one, but a whole row on phones; full = a whole row. */
+function Tile({ name, span = '', children }: { name: string; span?: string; children: preact.ComponentChildren }) {
   return (
-    <div class={wide ? 'tile wide' : 'tile'}>
+    <div class={`tile ${span}`}>
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>
@@ -133,18 +134,18 @@ export function ProfileCard({ me, onRefillDue }: { me: Me; onRefillDue: () => vo
         <bdi class="muted">{me.email}</bdi>
       </div>
       <dl class="tiles">
-        <Tile name="Coins Available" wide>
+        <Tile name="Coins Available" span="wide">
           <Balance budget={me.budget} />
         </Tile>
-        <Tile name="Refill Rate">
+        <Tile name="Refill Rate" span="third">
           <Refill budget={me.budget} skewMs={skewMs} onDue={onRefillDue} />
         </Tile>
         <Tile name="Coins Used">
           <Amount value={me.coins_used} />
         </Tile>
         <Tile name="Tokens Used">{format.count(me.tokens_used.total)}</Tile>
-        <Tile name="Favorite Model">{me.favorite_model ? <bdi>{me.favorite_model}</bdi> : '—'}</Tile>
-        <Tile name="Groups">
+        <Tile name="Favorite Model" span="third">{me.favorite_model ? <bdi>{me.favorite_model}</bdi> : '—'}</Tile>
+        <Tile name="Groups" span="full">
           {groups.length === 0
             ? '—'
             : groups.map((group) => (
