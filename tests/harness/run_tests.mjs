@@ -27,7 +27,7 @@ async function main(asked) {
   const scratch = mkdtempSync('/tmp/lumen-test-');
   makeServerDir(scratch);
   await runSuites(asked.length > 0 ? SUITES.filter((name) => asked.includes(name)) : SUITES, scratch);
-  if (totals.failed === 0) rmSync(scratch, { recursive: true, force: true });
+  if (totals.failed === 0 || readdirSync(scratch).length === 0) rmSync(scratch, { recursive: true, force: true });
   else console.log(`\nWhat the failed ones left is in ${scratch}`);
   console.log(`\n${totals.passed} passed, ${totals.failed} failed`);
   return totals.failed === 0 && totals.passed > 0 ? 0 : 1;
@@ -92,7 +92,7 @@ async function runNodeTest(suite, file, scratch) {
   const { code, output, seconds } = await run(process.execPath, [`--test-reporter=${reporter}`, path.join(testDir, suite, file)],
     { LUMEN_TEST_DIR: dir, LUMEN_BUILD_DIR: buildDir });
   const lines = output.split('\n');
-  const counts = lines.findLast?.((line) => line.startsWith(COUNTS)) ?? lines.filter((line) => line.startsWith(COUNTS)).pop();
+  const counts = lines.filter((line) => line.startsWith(COUNTS)).pop();
   const shown = lines.filter((line) => !line.startsWith(COUNTS)).join('\n');
   const { passed, failed } = counts ? JSON.parse(counts.slice(COUNTS.length)) : oneTest(false);
   // A file that ends badly without a failed test has failed too: a hook, a crash, a promise nobody awaited.
