@@ -1,0 +1,14 @@
+// A short run of chaos (./lumen chaos is the long one).
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { runChaos } from './chaos_run.mjs';
+
+const SECONDS = 30;
+
+test('everything dies at random points, and the books balance', async (t) => {
+  const seed = Number(process.env.LUMEN_SEED ?? Date.now() % 2 ** 32);
+  const counts = await runChaos({ seed, seconds: SECONDS });
+  t.diagnostic(JSON.stringify(counts));
+  assert.ok(counts.told > 100, 'the load was a load');
+  assert.ok(counts.booked >= counts.told);
+});
