@@ -1,0 +1,253 @@
+// What an answer costs, whatever form it has and wherever it breaks off (spec/api.md §4, L13, L14, L15, L29).
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { costOf, formatCoins, parseCoins } from '../harness/coins.mjs';
+import { waitFor } from '../harness/machine.mjs';
+import { startStack } from '../harness/stack.mjs';
+import { chunkedAnswer, startRawEndpoint } from './scripted_endpoint.mjs';
+import { chatBody } from './traffic.mjs';
+
+const PRICE = { input: '0.15', output: '0.6' };
+const SOURCE = { none: 0, final: 1, continuous: 2, estimated: 3 };
+const MISBEHAVIOURS = ['no-usage', 'usage-every-chunk', 'huge', 'cut-3+tokens-40', 'garbage', 'pace-40+tokens-100', 'slow-400', 'tokens-4000'];
+const nameOf = (words) => words.replaceAll('+', '-');
+
+let stack;
+let raw;
+before(async () => {
+  raw = await startRawEndpoint();
+  const model = (name, url) => ({
+    name, access: 'allowed', input_cost_per_million: PRICE.input, output_cost_per_million: PRICE.output,
+    endpoints: [{ id: `${name}-1`, url }],
+  });
+  stack = await startStack({
+    name: 'metering',
+    models: ([server]) => [
+      model('demo', `${server}/v1`),
+      model('raw', `${raw.url}/v1`),
+      ...MISBEHAVIOURS.map((words) => model(nameOf(words), `${server}/misbehave/${words}/v1`)),
+    ],
+  });
+});
+after(async () => {
+  raw?.close();
+  await stack?.stop();
+});
+
+/// Asks for one answer and waits until it is in the book: {response, text, row}.
+async function ask(model, over = {}) {
+  const response = await stack.post('/v1/chat/completions', chatBody({ model, ...over }));
+  const text = await response.text();
+  const [row, ...more] = await stack.ledger(response.headers.get('x-request-id'));
+  assert.equal(more.length, 0, 'one row a request');
+  return { response, text, row };
+}
+
+const comment = /^: lumen cost=(\S+) request=(\S+)$/m;
+const events = (text) => text.split('\n\n').filter((event) => event.startsWith('data: ')).map((event) => event.slice(6));
+const errorOf = (text) => events(text).filter((data) => data !== '[DONE]').map((data) => {
+  try { return JSON.parse(data).error; } catch { return undefined; }
+}).find((error) => error);
+
+test('a stream is byte for byte the server\'s, but for the usage we asked for and the comment before [DONE]', async () => {
+  const body = chatBody({ model: 'demo', stream: true });
+  const direct = await (await fetch(`${stack.modelServers[0].url}/v1/chat/completions`, {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body),
+  })).text();
+  const { text } = await ask('demo', { stream: true });
+  const plain = (stream) => stream.replace(/"created":\d+/g, '').replace(/"id":"[^"]*"/g, '').replace(/"(model)":"[^"]*"/g, '');
+  assert.equal(plain(text.replace(/^: lumen [^\n]*\n\n/m, '')), plain(direct));
+  assert.ok(text.indexOf(': lumen cost=') < text.indexOf('data: [DONE]'));
+});
+
+test('a client that asked for usage gets it, and pays the same', async () => {
+  const asked = await ask('demo', { stream: true, stream_options: { include_usage: true } });
+  const chunk = events(asked.text).filter((data) => data !== '[DONE]').map((data) => JSON.parse(data)).find(({ usage }) => usage);
+  assert.equal(String(chunk.usage.completion_tokens), asked.row.tokens_out);
+  const silent = await ask('demo', { stream: true });
+  assert.ok(!silent.text.includes('"usage"'));
+  assert.equal(silent.row.cost, asked.row.cost);
+});
+
+for (const { model, stream, source } of [
+  { model: 'demo', stream: false, source: 'final' },
+  { model: 'demo', stream: true, source: 'final' },
+  { model: 'huge', stream: false, source: 'final' },
+  { model: 'huge', stream: true, source: 'final' },
+  { model: 'usage-every-chunk', stream: true, source: 'final' },
+  { model: 'no-usage', stream: false, source: 'estimated' },
+  { model: 'no-usage', stream: true, source: 'estimated' },
+  { model: 'tokens-4000', stream: true, source: 'final' },
+]) {
+  test(`${model}, ${stream ? 'streamed' : 'whole'}: charged by ${source} usage, and the client is told the same`, async () => {
+    const { response, text, row } = await ask(model, { stream });
+    assert.equal(response.status, 200);
+    assert.equal(Number(row.usage_source), SOURCE[source]);
+    const cost = costOf({ input: Number(row.tokens_in), output: Number(row.tokens_out) }, PRICE);
+    assert.ok(cost > 0n);
+    assert.equal(BigInt(row.cost), cost);
+    const told = stream ? comment.exec(text)[1] : response.headers.get('x-lumen-cost');
+    // Only an answer that is too long to be held goes without the header (spec/api.md §3).
+    if (model === 'huge' && !stream) assert.equal(told, null);
+    else assert.equal(told, formatCoins(cost));
+  });
+}
+
+test('garbage instead of JSON is an error of the server, and costs nothing', async () => {
+  const { response, text, row } = await ask('garbage');
+  assert.equal(response.status, 502);
+  assert.equal(JSON.parse(text).error.code, 'upstream_error');
+  assert.equal(BigInt(row.cost), 0n);
+  assert.equal(Number(row.usage_source), SOURCE.none);
+});
+
+test('a stream that breaks off says so, has no [DONE], and is charged for what came', async () => {
+  const { text, row } = await ask(nameOf('cut-3+tokens-40'), { stream: true });
+  assert.equal(errorOf(text).code, 'upstream_stream_interrupted');
+  assert.ok(!text.includes('[DONE]'));
+  assert.equal(Number(row.usage_source), SOURCE.estimated);
+  assert.ok(BigInt(row.cost) > 0n);
+});
+
+const SSE = [
+  ...['Yes', ', it', ' is.'].map((content) => `data: {"id":"x","choices":[{"index":0,"delta":{"content":"${content}"}}]}\n\n`),
+  'data: {"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',
+  'data: {"id":"x","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":4,"total_tokens":11}}\n\n',
+  'data: [DONE]\n\n',
+];
+
+test('cut after any byte, a stream never looks like a success', async () => {
+  raw.script.bytes = chunkedAnswer('text/event-stream', SSE);
+  const whole = raw.script.bytes.length;
+  const done = raw.script.bytes.indexOf('data: [DONE]') + 'data: [DONE]\n'.length;
+  for (let cut = 0; cut < whole; cut++) {
+    raw.script.cutAfter = cut;
+    const response = await stack.post('/v1/chat/completions', chatBody({ model: 'raw', stream: true }));
+    const text = await response.text();
+    const headerCame = cut >= raw.script.bytes.indexOf('\r\n\r\n') + 4;
+    if (!headerCame) {
+      assert.equal(response.status, 502, `cut after ${cut}`);
+      assert.equal(JSON.parse(text).error.code, 'upstream_error', `cut after ${cut}`);
+    } else if (text.includes('[DONE]')) {
+      assert.ok(cut >= done, `cut after ${cut}: [DONE] before it came`);
+    } else {
+      assert.equal(errorOf(text)?.code, 'upstream_stream_interrupted', `cut after ${cut}: ${text}`);
+      assert.ok(events(text).length >= 1 && events(text).every((data) => data.startsWith('{')), `cut after ${cut}: ${text}`);
+    }
+  }
+});
+
+test('cut after any byte, a whole answer is whole or an error that costs nothing', async () => {
+  const json = JSON.stringify({ id: 'x', choices: [{ message: { content: 'Yes.' } }], usage: { prompt_tokens: 7, completion_tokens: 2 } });
+  raw.script.bytes = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${json.length}\r\n\r\n${json}`;
+  const { account, key } = await stack.newAccount();
+  for (let cut = 0; cut < raw.script.bytes.length; cut++) {
+    raw.script.cutAfter = cut;
+    const response = await stack.post('/v1/chat/completions', chatBody({ model: 'raw' }), { key });
+    assert.equal(response.status, 502, `cut after ${cut}`);
+    assert.equal((await response.json()).error.code, 'upstream_error', `cut after ${cut}`);
+  }
+  await waitFor('all holds to end', async () => (await stack.wallet(account)).running === 0n);
+  assert.equal((await stack.wallet(account)).balance, parseCoins('5'));
+  raw.script.cutAfter = raw.script.bytes.length;
+  const response = await stack.post('/v1/chat/completions', chatBody({ model: 'raw' }), { key });
+  assert.equal(response.status, 200);
+  assert.deepEqual(await response.json(), JSON.parse(json));
+  assert.equal(response.headers.get('x-lumen-cost'), formatCoins(costOf({ input: 7, output: 2 }, PRICE)));
+});
+
+test('bytes that are no HTTP are an error, not an answer', async () => {
+  raw.script.bytes = 'SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n';
+  raw.script.cutAfter = raw.script.bytes.length;
+  const response = await stack.post('/v1/chat/completions', chatBody({ model: 'raw' }));
+  assert.equal(response.status, 502);
+  assert.equal((await response.json()).error.code, 'upstream_error');
+});
+
+test('a usage of zero is zero, not an estimate', async () => {
+  const json = JSON.stringify({ choices: [], usage: { prompt_tokens: 0, completion_tokens: 0 } });
+  raw.script.bytes = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${json.length}\r\n\r\n${json}`;
+  raw.script.cutAfter = undefined;
+  const { row } = await ask('raw');
+  assert.deepEqual([BigInt(row.cost), Number(row.usage_source)], [0n, SOURCE.final]);
+});
+
+test('a compressed answer passes unread and is estimated', async () => {
+  raw.script.bytes = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\n\x0b\x01\x80\x7b';
+  raw.script.cutAfter = undefined;
+  const requestId = await new Promise((resolve, reject) => {
+    import('node:http').then(({ default: http }) => {
+      const request = http.request(`${stack.url}/v1/chat/completions`, { method: 'POST', headers: { authorization: `Bearer ${stack.key}`, 'content-type': 'application/json' } }, (response) => {
+        response.resume();
+        response.on('end', () => resolve(response.headers['x-request-id']));
+      });
+      request.on('error', reject);
+      request.end(JSON.stringify(chatBody({ model: 'raw' })));
+    });
+  });
+  const [row] = await stack.ledger(requestId);
+  assert.equal(Number(row.usage_source), SOURCE.estimated);
+  assert.ok(BigInt(row.cost) > 0n);
+});
+
+/// Begins a request and leaves after the first byte of its answer, or at once; its id comes from the endpoint's report.
+async function leave(model, { stream, afterFirstByte }) {
+  const { account, key } = await stack.newAccount();
+  const abort = new AbortController();
+  const pending = stack.post('/v1/chat/completions', chatBody({ model, stream }), { key, signal: abort.signal });
+  if (afterFirstByte) await (await pending).body.getReader().read();
+  else await waitFor('the request to run', async () => (await stack.wallet(account)).running === 1n);
+  abort.abort();
+  await pending.catch(() => {});
+  const rows = await waitFor('the settle', async () => {
+    const found = await stack.sql('select * from ledger_events where account_id = :\'account\' and kind = 1', { account });
+    return found.length > 0 && found;
+  });
+  assert.equal(rows.length, 1);
+  assert.equal((await stack.wallet(account)).held, 0n);
+  return rows[0];
+}
+
+test('a client that leaves mid-stream pays for all that the model produced in the time it is read on', async () => {
+  const row = await leave(nameOf('pace-40+tokens-100'), { stream: true, afterFirstByte: true });
+  assert.equal(Number(row.usage_source), SOURCE.final);
+  assert.equal(Number(row.tokens_out), 100);
+  assert.equal(Number(row.status), 499);
+});
+
+test('a client that leaves before the first byte pays for the answer too', async () => {
+  const row = await leave('slow-400', { stream: false, afterFirstByte: false });
+  assert.equal(Number(row.usage_source), SOURCE.final);
+  assert.ok(BigInt(row.cost) > 0n);
+});
+
+test('a strict stream that runs out of coins is stopped, and paid exactly for what it got', async () => {
+  // Enough for the first hold, but not for 4,000 tokens.
+  const { account, key } = await stack.newAccount({ max: '0.0014', mode: 'strict' });
+  const response = await stack.post('/v1/chat/completions', chatBody({ model: 'tokens-4000', stream: true }), { key });
+  const text = await response.text();
+  assert.equal(response.status, 200);
+  assert.equal(errorOf(text).code, 'insufficient_quota');
+  assert.ok(!text.includes('[DONE]'));
+  const [row] = await stack.ledger(response.headers.get('x-request-id'));
+  const wallet = await stack.wallet(account);
+  assert.equal(wallet.balance, parseCoins('0.0014') - BigInt(row.cost));
+  assert.ok(wallet.balance >= 0n && wallet.balance < parseCoins('0.00005'), `${wallet.balance} left`);
+  assert.equal(wallet.held, 0n);
+});
+
+test('errors of the server keep their status, speak our language and cost nothing', async () => {
+  for (const [status, code, expected] of [[400, 'context_length_exceeded', 400], [401, null, 502], [403, null, 502], [404, null, 404], [422, 42, 422], [500, null, 502]]) {
+    const json = JSON.stringify({ message: 'too long', type: 'BadRequestError', code });
+    raw.script.bytes = `HTTP/1.1 ${status} X\r\nContent-Type: application/json\r\nContent-Length: ${json.length}\r\nServer: vllm\r\nX-Powered-By: gpu7\r\nSet-Cookie: a=b\r\nX-RateLimit-Limit-Requests: 3\r\nX-Request-Id: theirs\r\n\r\n${json}`;
+    raw.script.cutAfter = undefined;
+    const { response, text, row } = await ask('raw');
+    const { error } = JSON.parse(text);
+    assert.equal(response.status, expected, `${status}`);
+    assert.equal(error.code, { 401: 'upstream_auth_failed', 403: 'upstream_auth_failed', 500: 'upstream_error', 400: code }[status] ?? null, `${status}`);
+    for (const header of ['x-powered-by', 'set-cookie', 'x-ratelimit-limit-requests']) assert.equal(response.headers.get(header), null);
+    assert.notEqual(response.headers.get('x-request-id'), 'theirs');
+    assert.equal(BigInt(row.cost), 0n);
+    assert.equal(Number(row.status), expected);
+  }
+});
