@@ -228,8 +228,6 @@ bool HttpServer::take_request(Connection& connection) {
             connection.phase = Phase::waiting;
             return true;
         case Ending::cut:
-            connection.keep_alive = false;
-            break;
         case Ending::complete:
             break;
     }
@@ -277,13 +275,13 @@ void HttpServer::produce(Connection& connection) {
     } while (connection.output.size() < kOutputHighWater);
 }
 
-/// The answer has left; true if the connection goes on to its next request.
+/// The answer has left; true if the connection goes on to its next request. A cut one breaks off unannounced.
 bool HttpServer::finish(Connection& connection) {
+    const bool goes_on = connection.keep_alive && connection.answer.ending != Ending::cut;
     connection.answer = Answer();
     connection.phase = Phase::reading;
-    if (connection.keep_alive) return true;
-    close_connection(connection, false);
-    return false;
+    if (!goes_on) close_connection(connection, false);
+    return goes_on;
 }
 
 void HttpServer::close_connection(Connection& connection, bool reset) {
