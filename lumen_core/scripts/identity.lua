@@ -1,4 +1,4 @@
--- Part: tests 1 to 3 of admission (ledger.md §4): is it this key, is it alive, are the rights what the worker believes?
+-- Part: tests 1 to 3 of admission (ledger.md §4): is it this key, is it alive, are the rights as the worker believes?
 -- Expects `call`, `now_ms`, KEYS[3] = the key; from the caller `account`, `policy`, `key_policy`; from the key
 -- `key_account`, `key_state`, `key_expires_ms`, `key_pol`; from the account `state`, `pol`.
 if key_account ~= account then return 'NOKEY' end

@@ -1,9 +1,10 @@
 #!lua
 -- money_op: a money operation of the book, by its number: grants, resets and corrections of late settles.
 -- KEYS  1 {b}:meta  2 account  3 {b}:events  4 key
--- ARGV  1 account  2 opn  3 kind: add, set, late  4 amount (may be negative)  5 cost  6 key or -  7 request or -  8 note
--- Replies  OK | DUP | GAP next_opn | RANGE (recorded with delta 0, or the operations after it would be stuck) | NOACCT |
---          NOTREADY
+-- ARGV  1 account  2 opn  3 kind: add, set, late  4 amount (may be negative)  5 cost  6 key or -  7 request or -
+--       8 note
+-- Replies  OK | DUP | GAP next_opn | RANGE (recorded with delta 0, or the operations after it would be stuck) |
+--          NOACCT | NOTREADY
 -- @include readiness.lua
 if not is_ready then return 'NOTREADY' end
 -- @include clock.lua

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- reap: ends a hold whose deadline passed, charging its shadow. The id does not become "done": a settle that comes yet is
--- LATE, and the book charges the difference.
+-- reap: ends a hold whose deadline passed, charging its shadow. The id does not become "done": a settle that comes yet
+-- is LATE, and the book charges the difference.
 -- KEYS  1 {b}:meta  2 account  3 key  4 {b}:holds  5 {b}:events
 -- ARGV  1 request  2 account  3 key
 -- Replies  OK bal held | GONE | NOTYET | RANGE | NOTREADY

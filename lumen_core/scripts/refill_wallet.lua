@@ -1,4 +1,5 @@
--- Part: credits the full hours since the wallet was last refilled: each once, never above its limit, never lowering (I12).
+-- Part: credits the full hours since the wallet was last refilled: each once, never above its limit, never lowering
+-- (I12).
 -- Expects `call`, `M`, append_event(), KEYS[2] = the account. bal, lim, seq, lrh are text, hour a number > lrh.
 -- Returns the new balance as text, or nil where nothing is due; `lrh` moves in either case.
 local function refill_wallet(account, unlimited, bal, lim, rate, seq, lrh, hour)

@@ -1,6 +1,7 @@
 #!lua
 -- set_account: creates an account or changes its configuration; the higher version wins. Works also when NOTREADY.
--- Consents only ever grow, so they are merged whatever the version: more than one call's worth needs no versions of its own.
+-- Consents only ever grow, so they are merged whatever the version: more than one call holds need no version of their
+-- own.
 -- KEYS  1 {b}:meta  2 account  3 {b}:events
 -- ARGV  1 account  2 version  3 limit (empty: no budget)  4 rate  5 unlimited 0|1  6 mode 0 soft 1 strict  7 state
 --       8 policy or -  9 requests/min  10 tokens/min  11 concurrency (0: no limit)  then pairs: consent field, version
@@ -28,6 +29,8 @@ for i = 12, #ARGV - 1, 2 do
 end
 if tonumber(version) <= tonumber(stored_version or 0) then return 'STALE' end
 
+local rates = rpm .. ' ' .. tpm .. ' ' .. conc
+if rates == '0 0 0' then rates = '' end
 local hour = math.floor(now_ms / 3600000)
 if not bal then
   -- A new account starts at nothing, with this hour refilled: its first coins are a grant.
@@ -37,6 +40,6 @@ elseif is_ready and stored_version and hour > tonumber(lrh) then
   refill_wallet(account, old_unlimited, bal, old_lim, old_rate, seq, lrh, hour)
 end
 call('HSET', KEYS[2], 'ver', version, 'lim', lim, 'rate', rate, 'unl', unlimited, 'mode', mode, 'st', state,
-  'pol', policy, 'rpm', rpm, 'tpm', tpm, 'conc', conc)
+  'pol', policy, 'rates', rates)
 if not stored_version then call('HSET', KEYS[2], 'rt', '0', 'tt', '0') end
 return 'OK'

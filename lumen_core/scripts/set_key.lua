@@ -32,8 +32,10 @@ elseif newer then
   if next_window_end(old_window_end_ms, old_window_ms) then call('HSET', KEYS[2], 'cu', '0') end
 end
 if newer then
-  call('HSET', KEYS[2], 'ver', version, 'st', state, 'exp', expires_ms, 'pol', policy, 'rpm', rpm, 'tpm', tpm,
-    'conc', conc, 'cap', cap, 'cl', window_ms, 'ce', next_window_end(window_end_ms, window_ms) or window_end_ms)
+  local rates = rpm .. ' ' .. tpm .. ' ' .. conc
+  if rates == '0 0 0' then rates = '' end
+  call('HSET', KEYS[2], 'ver', version, 'st', state, 'exp', expires_ms, 'pol', policy,
+    'rates', rates, 'cap', cap, 'cl', window_ms, 'ce', next_window_end(window_end_ms, window_ms) or window_end_ms)
 elseif revoke then
   call('HSET', KEYS[2], 'st', '2')
 end

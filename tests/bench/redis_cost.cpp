@@ -61,9 +61,11 @@ double median(std::vector<double> values) {
     return values[values.size() / 2];
 }
 
+enum class Rates : std::uint8_t { none, per_account };
+
 class Costs {
  public:
-    explicit Costs(int accounts) : accounts_(accounts) {
+    Costs(int accounts, Rates rates) : accounts_(accounts), rates_(rates) {
         yardstick_sha1_ = redis_.command({"SCRIPT", "LOAD", std::string(kYardstick)});
         for (int bucket = 0; bucket < kBuckets; ++bucket) redis_.make_ready(static_cast<Bucket>(bucket));
         for (int from = 1; from <= accounts; from += kPipeline) {
@@ -89,7 +91,8 @@ class Costs {
     }
 
     std::string json() const {
-        std::string text = "{\"accounts\": " + std::to_string(accounts_);
+        std::string text = "{\"accounts\": " + std::to_string(accounts_) +
+                           ", \"rate_limits\": " + (rates_ == Rates::none ? "false" : "true");
         for (const auto& [name, spent] : spent_) {
             text += ", \"" + name + "_us\": " + rounded(median(spent.cpu_us)) + ", \"" + name +
                     "_script_us\": " + rounded(median(spent.script_us));
@@ -122,7 +125,6 @@ class Costs {
         spent_[name].script_us.push_back(spent.script_us);
     }
 
-    /// Limits of every kind, so that no test of admission is skipped.
     void open(AccountId account) {
         AccountConfig config;
         config.account = account;
@@ -130,9 +132,11 @@ class Costs {
         config.limit = kMaxAmount;
         config.rate = NanoCoins(1);
         config.policy = 12;
-        config.requests_per_minute = 1'000'000;
-        config.tokens_per_minute = 100'000'000;
-        config.concurrency = 1'000'000;
+        if (rates_ == Rates::per_account) {
+            config.requests_per_minute = 1'000'000;
+            config.tokens_per_minute = 100'000'000;
+            config.concurrency = 1'000'000;
+        }
         SetAccountCall set_account(config);
         redis_.append(set_account);
         KeyConfig key;
@@ -215,6 +219,7 @@ class Costs {
     }
 
     int accounts_;
+    Rates rates_;
     harness::RedisServer server_{{"--appendfsync", "everysec"}};
     LedgerClient redis_{server_.socket()};
     std::string yardstick_sha1_;
@@ -232,9 +237,11 @@ int main(int argc, char** argv) {
     if (sizes.empty()) sizes = {2'000, 100'000};
     std::string lines;
     for (const int accounts : sizes) {
-        lumen::Costs costs(accounts);
-        costs.run();
-        lines += (lines.empty() ? "  " : ",\n  ") + costs.json();
+        for (const lumen::Rates rates : {lumen::Rates::none, lumen::Rates::per_account}) {
+            lumen::Costs costs(accounts, rates);
+            costs.run();
+            lines += (lines.empty() ? "  " : ",\n  ") + costs.json();
+        }
     }
     std::printf("{\"redis_cost\": [\n%s\n]}\n", lines.c_str());
 }

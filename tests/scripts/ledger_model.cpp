@@ -46,6 +46,23 @@ std::int64_t floor_divided(Wide dividend, Wide divisor) {
     return static_cast<std::int64_t>(dividend % divisor != 0 && dividend < 0 ? quotient - 1 : quotient);
 }
 
+bool is_valid(const KeyConfig& config) {
+    for (const std::int64_t number :
+         {config.version, config.expires_at_ms, config.cap.value_or(NanoCoins{}).nano(), config.requests_per_minute,
+          config.tokens_per_minute, config.concurrency, config.cap_window_ms, config.cap_window_end_ms}) {
+        if (!in_range(number)) return false;
+    }
+    return true;
+}
+
+bool is_valid(const AccountConfig& config) {
+    for (const std::int64_t number : {config.version, config.limit.value_or(NanoCoins{}).nano(), config.rate.nano(),
+                                      config.requests_per_minute, config.tokens_per_minute, config.concurrency}) {
+        if (!in_range(number)) return false;
+    }
+    return true;
+}
+
 /// The theoretical arrival time after `count` more.
 std::int64_t advanced(std::int64_t per_minute, std::int64_t theoretical_us, std::int64_t now_us, std::int64_t count) {
     return std::max(theoretical_us, now_us) + floor_divided(static_cast<Wide>(count) * kMinuteUs, per_minute);
@@ -411,12 +428,7 @@ std::string LedgerModel::money_op(const MoneyOpArguments& arguments) {
 }
 
 std::string LedgerModel::set_account(const AccountConfig& config, const Consents& consents) {
-    for (const Wide number :
-         {static_cast<Wide>(config.version), static_cast<Wide>(config.limit.value_or(NanoCoins{}).nano()),
-          static_cast<Wide>(config.rate.nano()), static_cast<Wide>(config.requests_per_minute),
-          static_cast<Wide>(config.tokens_per_minute), static_cast<Wide>(config.concurrency)}) {
-        if (!in_range(number)) return "RANGE";
-    }
+    if (!is_valid(config)) return "RANGE";
     Account& account = bucket_.accounts[config.account];
     for (const auto& [model, notice] : consents) {
         std::int32_t& stored = account.consents[model];
@@ -443,6 +455,7 @@ std::string LedgerModel::set_key(const KeyConfig& config) {
 }
 
 std::string LedgerModel::set_key(const KeyConfig& config, const std::string& nonce, const KeyCounters& counters) {
+    if (!is_valid(config)) return "RANGE";
     const auto key = bucket_.keys.find(config.key);
     if (key != bucket_.keys.end() && key->second.account != config.account) return "RANGE";
     if (bucket_.nonce != nonce) return "NONCE";
@@ -450,12 +463,7 @@ std::string LedgerModel::set_key(const KeyConfig& config, const std::string& non
 }
 
 std::string LedgerModel::apply_key(const KeyConfig& config, const KeyCounters* counters) {
-    for (const Wide number :
-         {static_cast<Wide>(config.version), static_cast<Wide>(config.expires_at_ms),
-          static_cast<Wide>(config.cap.value_or(NanoCoins{}).nano()), static_cast<Wide>(config.requests_per_minute),
-          static_cast<Wide>(config.tokens_per_minute), static_cast<Wide>(config.concurrency)}) {
-        if (!in_range(number)) return "RANGE";
-    }
+    if (!is_valid(config)) return "RANGE";
     const bool is_new = bucket_.keys.count(config.key) == 0;
     Key& key = bucket_.keys[config.key];
     if (!is_new && key.account != config.account) return "RANGE";

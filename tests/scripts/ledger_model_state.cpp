@@ -11,6 +11,13 @@ std::string policy_text(PolicyId policy) {
     return policy == 0 ? "-" : std::to_string(policy);
 }
 
+template <typename Config>
+std::string rates_text(const Config& config) {
+    if (config.requests_per_minute == 0 && config.tokens_per_minute == 0 && config.concurrency == 0) return "";
+    return std::to_string(config.requests_per_minute) + ' ' + std::to_string(config.tokens_per_minute) + ' ' +
+           std::to_string(config.concurrency);
+}
+
 }  // namespace
 
 LedgerModel::Fields LedgerModel::account_hash(AccountId id) const {
@@ -36,9 +43,7 @@ LedgerModel::Fields LedgerModel::account_hash(AccountId id) const {
         fields["mode"] = config.strict ? "1" : "0";
         fields["st"] = config.active ? "1" : "2";
         fields["pol"] = policy_text(config.policy);
-        fields["rpm"] = std::to_string(config.requests_per_minute);
-        fields["tpm"] = std::to_string(config.tokens_per_minute);
-        fields["conc"] = std::to_string(config.concurrency);
+        fields["rates"] = rates_text(config);
         fields["rt"] = std::to_string(account.rate.requests_us);
         fields["tt"] = std::to_string(account.rate.tokens_us);
     }
@@ -65,9 +70,7 @@ LedgerModel::Fields LedgerModel::key_hash(KeyId id) const {
         fields["ver"] = std::to_string(key.version);
         fields["exp"] = std::to_string(config.expires_at_ms);
         fields["pol"] = policy_text(config.policy);
-        fields["rpm"] = std::to_string(config.requests_per_minute);
-        fields["tpm"] = std::to_string(config.tokens_per_minute);
-        fields["conc"] = std::to_string(config.concurrency);
+        fields["rates"] = rates_text(config);
         fields["cap"] = config.cap ? text(config.cap->nano()) : "";
     }
     return fields;

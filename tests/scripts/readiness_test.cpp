@@ -122,14 +122,20 @@ TEST_F(Readiness, the_id_a_master_had_before_a_failover_does_not_count) {
     harness::RedisServer replica({"--replicaof", "127.0.0.1 " + std::to_string(port), "--enable-debug-command", "yes"});
     LedgerClient on_master(master.socket());
     LedgerClient on_replica(replica.socket());
+    const auto wait_until = [&](const std::function<bool()>& condition) {
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+        while (!condition()) {
+            ASSERT_LT(std::chrono::steady_clock::now(), deadline) << on_replica.command({"INFO", "replication"});
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        }
+    };
+    // The first replica gives its master a new id.
+    ASSERT_NO_FATAL_FAILURE(wait_until([&] {
+        return on_replica.command({"INFO", "replication"}).find("master_link_status:up") != std::string::npos;
+    }));
     on_master.make_ready(account_bucket(kAccount));
     configure(on_master, kAccount, kKey);
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (on_replica.field(bucket_key(account_bucket(kAccount), "meta"), "ready") == "(nil)" ||
-           on_replica.field(api_key_key(kAccount, kKey), "ver") != "1") {
-        ASSERT_LT(std::chrono::steady_clock::now(), deadline) << on_replica.command({"INFO", "replication"});
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+    ASSERT_NO_FATAL_FAILURE(wait_until([&] { return on_replica.field(api_key_key(kAccount, kKey), "ver") == "1"; }));
 
     for (const auto& [script, call] : guarded_calls(kAccount, kKey)) {
         EXPECT_EQ(call(on_replica).substr(0, 8), "READONLY") << script_name(script);

@@ -150,6 +150,33 @@ TEST_F(Settle, ids_are_remembered_over_one_rotation_and_forgotten_after_two) {
     EXPECT_EQ(settle(old), "LATE " + token);
 }
 
+TEST_F(Settle, that_cannot_be_done_is_an_error_that_leaves_nothing_behind) {
+    const RequestId request = admitted(100);
+    redis.command({"HDEL", account_key(account), "held"});  // no script does this
+    const auto before = state();
+    EXPECT_EQ(parse_reply(Script::settle, settle(costing(request, 30))).reply, Reply::malformed);
+    EXPECT_EQ(state(), before);
+}
+
+TEST_F(Settle, of_a_key_that_was_lost_charges_the_account_and_makes_no_partial_key) {
+    key_config.tokens_per_minute = 1000;
+    key_config.cap = NanoCoins(500);
+    configure();
+    const RequestId request = admitted(100);
+    redis.command({"DEL", api_key_key(account, key)});
+    EXPECT_EQ(settle(costing(request, 30)), "OK 470 0 " + token);
+    EXPECT_EQ(redis.command({"EXISTS", api_key_key(account, key)}), "0");
+}
+
+TEST_F(Settle, of_a_key_that_was_lost_and_then_revoked_charges_the_account) {
+    const RequestId request = admitted(100);
+    redis.command({"DEL", api_key_key(account, key)});
+    key_config.version = 0;
+    key_config.state = KeyState::revoked;
+    EXPECT_EQ(redis.run(SetKeyCall(key_config)), "OK");
+    EXPECT_EQ(settle(costing(request, 30)), "OK 470 0 " + token);
+}
+
 TEST_F(Settle, renew_moves_the_hold_both_ways_and_notes_the_shadow) {
     const RequestId request = admitted(100);
     advance_ms(2000);
