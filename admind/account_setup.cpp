@@ -210,12 +210,29 @@ InForce settle_account_rules(const Services& services, const Settings& settings,
     return in_force;
 }
 
+void set_user_active(pqxx::transaction_base& transaction, std::int64_t user, AccountId account, bool active) {
+    set_account_active(transaction, account, active);
+    transaction.exec_params0(
+        "update users set active = $2,"
+        " sessions_since = case when $2 then sessions_since else now() end where id = $1",
+        user, active);
+}
+
 void apply_settings_everywhere(const Services& services, const Settings& settings) {
-    std::vector<Change> changes;
     {
         PgPool::Lease lease = services.postgres.acquire();
         pqxx::work transaction(*lease);
         apply_settings(transaction, settings);
+        transaction.commit();
+    }
+    settle_all_accounts(services, settings);
+}
+
+void settle_all_accounts(const Services& services, const Settings& settings) {
+    std::vector<Change> changes;
+    {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
         changes = resolve_accounts(transaction, settings, std::nullopt);
         transaction.commit();
     }

@@ -31,8 +31,15 @@ NewUserResult create_user(const Services& services, const Settings& settings, co
 /// Resolves one account anew and brings the result into force; also its starting coins, once.
 InForce settle_account_rules(const Services& services, const Settings& settings, AccountId account);
 
-/// The leader's work after a start, a reload and once a minute: the file into the book, the catalogue, then every account and key that
-/// now has other rules. Repeating it is harmless. Throws what its parts throw.
+/// The user's part of a (de)activation: the account's state, and the end of all sessions so far.
+void set_user_active(pqxx::transaction_base& transaction, std::int64_t user, AccountId account, bool active);
+
+/// The leader's work after a start and a reload: the file into the book, then settle_all_accounts(). Repeating it is
+/// harmless. Throws what its parts throw.
 void apply_settings_everywhere(const Services& services, const Settings& settings);
+
+/// Publishes the catalogue, then brings every account and key in line that the rules now say something else about; also
+/// what an outage left half done.
+void settle_all_accounts(const Services& services, const Settings& settings);
 
 }  // namespace lumen::admind

@@ -169,12 +169,8 @@ Answer patch_user(const Call& call) {
         if (!*active && call.caller.kind == CallerKind::user && call.caller.user == user->id) {
             return Problem{409, "cannot_deactivate_self", "Another administrator must do this."};
         }
-        set_account_active(transaction, user->account, *active);
-        // Keys stop with the account's state; sessions that began before now stop here, in the same transaction.
-        transaction.exec_params0(
-            "update users set active = $2,"
-            " sessions_since = case when $2 then sessions_since else now() end where id = $1",
-            user->id, *active);
+        // Keys stop with the account's state, sessions with the user's, in one transaction.
+        set_user_active(transaction, user->id, user->account, *active);
         audit(transaction, call, *active ? "user.activate" : "user.deactivate", "user:" + std::to_string(user->id));
         transaction.commit();
     }

@@ -7,6 +7,7 @@
 #include "admind/key_setup.h"
 #include "admind/migrations.h"
 #include "admind/operator_tokens.h"
+#include "admind/reconcile_job.h"
 
 namespace lumen::admind {
 
@@ -65,21 +66,19 @@ int make_user(Workshop& workshop, const std::string& address, const std::string&
     return say(made.in_force);
 }
 
-int set_user_active(Workshop& workshop, const std::string& address, bool active) {
+int activate_user(Workshop& workshop, const std::string& address, bool active) {
     AccountId account = 0;
     {
         PgPool::Lease lease = workshop.postgres.acquire();
         pqxx::work transaction(*lease);
-        const auto rows = transaction.exec_params(
-            "update users set active = $2, sessions_since = case when $2 then sessions_since else now() end"
-            " where email = $1 returning account_id",
-            normalised_email(address), active);
+        const auto rows =
+            transaction.exec_params("select id, account_id from users where email = $1", normalised_email(address));
         if (rows.empty()) {
             std::cerr << "there is no user with this address\n";
             return 1;
         }
-        account = rows[0][0].as<AccountId>();
-        set_account_active(transaction, account, active);
+        account = rows[0][1].as<AccountId>();
+        set_user_active(transaction, rows[0][0].as<std::int64_t>(), account, active);
         transaction.commit();
     }
     return say(workshop.book.enforce_account(account));
@@ -113,6 +112,20 @@ int revoke_key(Workshop& workshop, AccountId account, KeyId key) {
     return say(revocation.in_force);
 }
 
+/// Compares the two stores now; silence is agreement.
+int reconcile(Workshop& workshop) {
+    RedisLink redis(workshop.live.current()->redis_url, kRedisTimeout);
+    std::size_t drifts = 0;
+    for (int bucket = 0; bucket < kBuckets; ++bucket) {
+        for (const Drift& drift : reconcile_bucket(workshop.postgres, redis, static_cast<Bucket>(bucket))) {
+            std::cout << "account " << drift.account << ": " << drift.what << " by " << format_coins(drift.amount)
+                      << " coins\n";
+            ++drifts;
+        }
+    }
+    return drifts == 0 ? 0 : 1;
+}
+
 }  // namespace
 
 int run_migrate(const Settings& settings) {
@@ -143,6 +156,7 @@ void Commands::add_to(CLI::App& app) {
     CLI::App* key_revoke = key->add_subcommand("revoke", "New requests with it fail at once");
     key_revoke->add_option("--account", account_)->required();
     key_revoke->add_option("--key", key_)->required();
+    app.add_subcommand("reconcile", "Compare Redis with the book; what differs is printed, nothing is repaired");
     for (CLI::App* group : {token, user, key}) {
         group->fallthrough();
         for (CLI::App* command : group->get_subcommands({})) command->fallthrough();
@@ -154,10 +168,11 @@ int Commands::run(const CLI::App& app, Settings settings) {
     const auto given = [&](const char* group, const char* command) {
         return app.got_subcommand(group) && app.get_subcommand(group)->got_subcommand(command);
     };
+    if (app.got_subcommand("reconcile")) return reconcile(workshop);
     if (given("token", "create")) return create_token(workshop, token_name_, token_scope_);
     if (given("user", "create")) return make_user(workshop, email_, user_name_);
-    if (given("user", "deactivate")) return set_user_active(workshop, email_, false);
-    if (given("user", "activate")) return set_user_active(workshop, email_, true);
+    if (given("user", "deactivate")) return activate_user(workshop, email_, false);
+    if (given("user", "activate")) return activate_user(workshop, email_, true);
     if (given("key", "create")) return create_key(workshop, account_, key_name_);
     return revoke_key(workshop, account_, key_);
 }

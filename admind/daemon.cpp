@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kLedgerConnections = 4;
 constexpr std::chrono::seconds kLookAtFile{2};
 constexpr std::chrono::seconds kLookAtLead{1};
-constexpr std::chrono::seconds kApplyAgain{60};    // heals what a crash or an outage left half done
+constexpr std::chrono::seconds kSettleAgain{60};   // heals what a crash or an outage left half done
 constexpr std::chrono::seconds kPublishAgain{5};   // Redis may have lost the catalogue
 constexpr std::chrono::seconds kResolveAgain{30};  // hosts of model servers
 
@@ -158,23 +158,28 @@ void Daemon::look_at_settings_file() {
 
 void Daemon::apply_settings_as_leader() {
     const auto now = std::chrono::steady_clock::now();
+    bool heal_only = false;
     {
         const std::lock_guard lock(settings_mutex_);
         if (!leader_.is_leader()) {
             applied_ = false;  // whoever leads next begins with its own file
             return;
         }
-        if (applied_ && now < apply_again_) return;
+        if (applied_ && now < settle_again_) return;
+        heal_only = applied_;
         applied_ = true;  // a reload from here on is applied the next time
     }
     try {
-        apply_settings_everywhere(services_, *settings_.current());
+        if (heal_only)
+            settle_all_accounts(services_, *settings_.current());
+        else
+            apply_settings_everywhere(services_, *settings_.current());
     } catch (...) {
         const std::lock_guard lock(settings_mutex_);
         applied_ = false;
         throw;
     }
-    apply_again_ = now + kApplyAgain;
+    settle_again_ = now + kSettleAgain;
 }
 
 void Daemon::publish_catalogue_as_leader() {

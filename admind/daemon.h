@@ -60,7 +60,7 @@ class Daemon {
     std::mutex settings_mutex_;
     std::string seen_file_;  ///< mtime, size and inode of the file at the last look
     bool applied_ = false;   ///< the settings in force are in the book
-    std::chrono::steady_clock::time_point apply_again_{};
+    std::chrono::steady_clock::time_point settle_again_{};
     std::chrono::steady_clock::time_point resolve_again_{};
 
     std::vector<std::unique_ptr<PeriodicJob>> jobs_;

@@ -62,12 +62,15 @@ bool only_loopback(const Poco::Net::HTTPServerRequest& request) {
     return true;
 }
 
-/// False: too many parameters, or text that is not UTF-8.
+/// Text that may go on to the book: UTF-8 without a zero byte.
+bool is_storable(std::string_view text) { return is_utf8(text) && text.find('\0') == std::string_view::npos; }
+
+/// False: too many parameters, or text that nothing of ours can hold.
 bool read_query(const std::string& raw, HttpRequest& to) {
     Poco::URI uri;
     uri.setRawQuery(raw);
     for (auto& [name, value] : uri.getQueryParameters()) {
-        if (to.query.size() == kMaxQueryParameters || !is_utf8(name) || !is_utf8(value)) return false;
+        if (to.query.size() == kMaxQueryParameters || !is_storable(name) || !is_storable(value)) return false;
         to.query.emplace_back(std::move(name), std::move(value));
     }
     return true;

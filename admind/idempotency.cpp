@@ -42,16 +42,19 @@ Claim claim(pqxx::work& transaction, const std::string& caller, const std::strin
         caller, route, key, digest, std::chrono::seconds(kIdempotencyLease).count());
     if (!inserted.empty()) return {true, std::nullopt};
 
-    const auto row = transaction.exec_params1(
+    const auto rows = transaction.exec_params(
         "select status, answer, body_hash = $4 as same from idempotency_keys"
         " where caller = $1 and route = $2 and key = $3",
         caller, route, key, digest);
+    const Answer in_progress(Problem{409, "idempotency_in_progress", "The first request of this key still runs."});
+    if (rows.empty()) return {false, in_progress};  // it has just failed; the next repeat will find the key free
+    const auto& row = rows[0];
     if (!row["same"].as<bool>()) {
         return {false,
                 Answer(Problem{422, "idempotency_key_reused", "This Idempotency-Key was used for another body."})};
     }
     if (row["status"].is_null()) {
-        return {false, Answer(Problem{409, "idempotency_in_progress", "The first request of this key still runs."})};
+        return {false, in_progress};
     }
     Answer answer;
     answer.status = row["status"].as<int>();

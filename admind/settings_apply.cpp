@@ -253,11 +253,14 @@ void apply_own_rules(pqxx::transaction_base& transaction, const EntitySettings& 
         // What the file states replaces an administrator's word; where it is silent, theirs stands.
         " on conflict (account_id) do update set"
         " limits_from = coalesce(excluded.limits_from, nullif(account_rules.limits_from, 'config')),"
-        " (max_nano, refresh_nano, starting_nano, strict) = (select e.* from (values (excluded.max_nano,"
-        " excluded.refresh_nano, excluded.starting_nano, excluded.strict)) e"
-        " where excluded.limits_from = 'config' or account_rules.limits_from is distinct from 'admin'"
-        " union all select account_rules.max_nano, account_rules.refresh_nano, account_rules.starting_nano,"
-        " account_rules.strict where excluded.limits_from is null and account_rules.limits_from = 'admin'),"
+        " max_nano = case when excluded.limits_from is null and account_rules.limits_from = 'admin'"
+        " then account_rules.max_nano else excluded.max_nano end,"
+        " refresh_nano = case when excluded.limits_from is null and account_rules.limits_from = 'admin'"
+        " then account_rules.refresh_nano else excluded.refresh_nano end,"
+        " starting_nano = case when excluded.limits_from is null and account_rules.limits_from = 'admin'"
+        " then account_rules.starting_nano else excluded.starting_nano end,"
+        " strict = case when excluded.limits_from is null and account_rules.limits_from = 'admin'"
+        " then account_rules.strict else excluded.strict end,"
         " access_from = excluded.access_from, access_default = excluded.access_default,"
         " allowed = excluded.allowed, blocked = excluded.blocked",
         account, max_number(user.budget), refresh_number(user.budget), starting_number(user.budget),
