@@ -1,48 +1,21 @@
 #include "ngx_lumen_module/ring_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
+#include "ngx_lumen_module/ring_layout.h"
 
 namespace lumen {
+
+using namespace ring_layout;
+
 namespace {
-
-constexpr std::uint64_t kMagic = 0x474E49524E454D55ULL;  // "UMENRING"
-/// Counts every change of Header, Slot or Copy. The first 32 bytes of the header, and the low byte of a slot's first
-/// word as its state, are the same in all versions: so an older file's unsettled slots can be counted.
-constexpr std::uint32_t kVersion = 1;
-
-/// One byte of the file is locked by each worker while it lives, far beyond the content.
-constexpr off_t kLockBytesAt = off_t{1} << 40;
-constexpr off_t kPrepareLockAt = kLockBytesAt + static_cast<off_t>(kRingOwners);
 
 /// How far a search goes on once it has found a free slot or more, and how long a vain search is not repeated.
 constexpr std::size_t kScanAtLeast = 4096;
 constexpr std::int64_t kFullForMs = 20;
 constexpr std::int64_t kPressedForMs = 2'000;
-
-constexpr std::uint64_t kStateMask = 0xFF;
-constexpr std::uint64_t kCopyBit = 0x100;
-constexpr int kOwnerShift = 16;
-
-/// The word that commits a slot: state, which of the two copies is the valid one, and its worker + 1 (0: nobody's).
-constexpr std::uint64_t make_control(SlotState state, std::size_t copy, std::size_t owner_plus_1) {
-    return static_cast<std::uint64_t>(state) | (copy != 0 ? kCopyBit : 0) |
-           (static_cast<std::uint64_t>(owner_plus_1) << kOwnerShift);
-}
-constexpr SlotState state_of(std::uint64_t control) {
-    return static_cast<SlotState>(control & kStateMask);
-}
-constexpr std::size_t copy_of(std::uint64_t control) {
-    return (control & kCopyBit) != 0 ? 1 : 0;
-}
-constexpr std::size_t owner_of(std::uint64_t control) {
-    return static_cast<std::size_t>(control >> kOwnerShift);
-}
 
 constexpr std::array<std::uint32_t, 256> make_crc_table() {
     std::array<std::uint32_t, 256> table{};
@@ -61,77 +34,6 @@ std::uint32_t crc32c(std::uint32_t crc, const void* data, std::size_t bytes) noe
     crc = ~crc;
     for (std::size_t i = 0; i < bytes; ++i) crc = (crc >> 8) ^ kCrcTable[(crc ^ at[i]) & 0xFF];
     return ~crc;
-}
-
-std::string failure(const char* path, const char* what) {
-    return std::string(path) + ": " + what + ": " + std::strerror(errno);
-}
-
-bool lock_byte(int fd, off_t at, short type, int command) noexcept {
-    struct flock lock {};
-    lock.l_type = type;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = at;
-    lock.l_len = 1;
-    int result;
-    do {
-        result = fcntl(fd, command, &lock);
-    } while (result == -1 && errno == EINTR);
-    return result == 0;
-}
-
-bool any_worker_alive(int fd) noexcept {
-    struct flock lock {};
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = kLockBytesAt;
-    lock.l_len = static_cast<off_t>(kRingOwners);
-    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-}
-
-struct FileDescriptor {
-    int fd;
-    ~FileDescriptor() {
-        if (fd >= 0) close(fd);
-    }
-};
-
-/// The part of the header that no version changes.
-struct HeaderStart {
-    std::uint64_t magic;
-    std::uint32_t version;
-    std::uint32_t slot_bytes;
-    std::uint64_t header_bytes;
-    std::uint64_t slot_count;
-};
-
-std::uint64_t count_unsettled(int fd, const HeaderStart& start) {
-    std::uint64_t unsettled = 0;
-    for (std::uint64_t i = 0; i < start.slot_count; ++i) {
-        std::uint64_t control = 0;
-        const auto at = static_cast<off_t>(start.header_bytes + i * start.slot_bytes);
-        if (pread(fd, &control, sizeof control, at) != static_cast<ssize_t>(sizeof control)) break;
-        const SlotState state = state_of(control);
-        if (state != SlotState::free && state != SlotState::settled) ++unsettled;
-    }
-    return unsettled;
-}
-
-std::string make_ring_file(int fd, const char* path, std::size_t bytes) {
-    if (ftruncate(fd, 0) != 0) return failure(path, "cannot be emptied");
-    const int error = posix_fallocate(fd, 0, static_cast<off_t>(bytes));
-    if (error != 0) {
-        errno = error;
-        return failure(path, "its space cannot be reserved");
-    }
-    // The zeros that fallocate left are valid free slots; the header's first bytes make the file ours, so they come
-    // last.
-    const HeaderStart start{kMagic, kVersion, kRingSlotBytes, kRingHeaderBytes,
-                            (bytes - kRingHeaderBytes) / kRingSlotBytes};
-    if (fsync(fd) != 0 || pwrite(fd, &start, sizeof start, 0) != static_cast<ssize_t>(sizeof start) || fsync(fd) != 0) {
-        return failure(path, "cannot be written");
-    }
-    return {};
 }
 
 }  // namespace
@@ -239,41 +141,6 @@ RingRecord record_of(const SlotT& slot, const CopyT& copy) noexcept {
 }
 
 }  // namespace
-
-std::string prepare_ring_file(const char* path, std::size_t bytes, uid_t user, gid_t group) {
-    if (bytes < kMinRingBytes || bytes > kMaxRingBytes) return std::string(path) + ": a ring has 48k to 64g";
-    const FileDescriptor file{::open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
-    if (file.fd < 0) return failure(path, "cannot be opened");
-    if (!lock_byte(file.fd, kPrepareLockAt, F_WRLCK, F_OFD_SETLKW)) return failure(path, "cannot be locked");
-    struct stat info {};
-    if (fstat(file.fd, &info) != 0) return failure(path, "cannot be looked at");
-    if (geteuid() == 0 && (info.st_uid != user || info.st_gid != group) && fchown(file.fd, user, group) != 0) {
-        return failure(path, "cannot be given to the workers' user");
-    }
-
-    HeaderStart start{};
-    if (info.st_size >= static_cast<off_t>(sizeof start) &&
-        pread(file.fd, &start, sizeof start, 0) != static_cast<ssize_t>(sizeof start)) {
-        return failure(path, "cannot be read");
-    }
-    if (start.magic == 0) return make_ring_file(file.fd, path, bytes);  // empty, or its making was interrupted
-    if (start.magic != kMagic || start.slot_bytes < sizeof(std::uint64_t) || start.slot_bytes > 65536) {
-        return std::string(path) + ": is not a ring of Lumen; it is left alone, choose another path";
-    }
-    const bool fits = start.version == kVersion && start.slot_bytes == kRingSlotBytes &&
-                      start.header_bytes == kRingHeaderBytes && info.st_size == static_cast<off_t>(bytes) &&
-                      start.slot_count == (bytes - kRingHeaderBytes) / kRingSlotBytes;
-    if (fits) return {};
-    if (any_worker_alive(file.fd)) {
-        return std::string(path) + ": is in use with another size or format; stop nginx to change it";
-    }
-    const std::uint64_t unsettled = count_unsettled(file.fd, start);
-    if (unsettled > 0) {
-        return std::string(path) + ": has another size or format and still holds " + std::to_string(unsettled) +
-               " unsettled requests; start once with the old size and version to settle them";
-    }
-    return make_ring_file(file.fd, path, bytes);
-}
 
 std::unique_ptr<RingFile> RingFile::open(const char* path, std::string& error) {
     static_assert(sizeof(Slot) == kRingSlotBytes && sizeof(Header) <= kRingHeaderBytes);
