@@ -223,10 +223,9 @@ TEST_F(Reloading, keys_follow_the_sites_rate) {
     faster.replace(faster.find("60 per minute"), 13, "61 per minute");
     admind.write_settings(faster);
     RedisLink redis(admind.redis_server.url(), std::chrono::seconds(5));
+    const std::string in_redis = api_key_key(std::stoll(person.account), std::stoll(id));
     wait_until("the gate is told", [&] {
-        return reply_text(
-                   redis.command({"HGET", api_key_key(std::stoll(person.account), std::stoll(id)), "rpm"}).get()) ==
-               "61";
+        return reply_text(redis.command({"HGET", in_redis, "rates"}).get()) == "61 0 0";
     });
 }
 
