@@ -63,7 +63,9 @@ bool only_loopback(const Poco::Net::HTTPServerRequest& request) {
 }
 
 /// Text that may go on to the book: UTF-8 without a zero byte.
-bool is_storable(std::string_view text) { return is_utf8(text) && text.find('\0') == std::string_view::npos; }
+bool is_storable(std::string_view text) {
+    return is_utf8(text) && text.find('\0') == std::string_view::npos;
+}
 
 /// False: too many parameters, or text that nothing of ours can hold.
 bool read_query(const std::string& raw, HttpRequest& to) {

@@ -20,10 +20,10 @@ using namespace lumen::admind;
 /// EX_CONFIG of sysexits.h, as spec/config.md has it.
 constexpr int kBadConfiguration = 78;
 
-void print_findings(const SettingsResult& result) {
+void print_findings(const SettingsResult& result, std::ostream& out) {
     for (const Finding& finding : result.findings) {
         const char* mark = finding.severity == Finding::Severity::error ? "" : "warning: ";
-        std::cerr << mark << finding.path << ": " << finding.reason << "\n";
+        out << mark << finding.path << ": " << finding.reason << "\n";
     }
 }
 
@@ -85,8 +85,9 @@ int main(int argc, char** argv) {
     const Environment environment = process_environment();
     const std::string path = settings_path(file_to_check.empty() ? config : file_to_check, environment);
     SettingsResult result = load_settings(path, environment);
-    print_findings(result);
-    if (app.got_subcommand("check")) return result.settings ? 0 : kBadConfiguration;
+    const bool only_check = app.got_subcommand("check");
+    print_findings(result, only_check ? std::cout : std::cerr);
+    if (only_check) return result.settings ? 0 : kBadConfiguration;
     if (!result.settings) return kBadConfiguration;
     try {
         if (app.got_subcommand("serve")) return serve(std::move(*result.settings), path, environment);

@@ -58,11 +58,11 @@ NewOperatorToken create_operator_token(pqxx::transaction_base& transaction, std:
                                        const std::string& created_by) {
     NewOperatorToken made;
     made.secret = make_operator_token(random_256());
-    const std::string query =
-        std::string(
-            "insert into operator_tokens (name, scope, hint, token_hash, created_by, expires_at)"
-            " values ($1, $2, $3, $4, $5, case when $6::bigint > 0 then to_timestamp($6::numeric / 1000) end) returning ") +
-        kColumns;
+    const std::string query = std::string(
+                                  "insert into operator_tokens (name, scope, hint, token_hash, created_by, expires_at)"
+                                  " values ($1, $2, $3, $4, $5, case when $6::bigint > 0 then to_timestamp($6::numeric "
+                                  "/ 1000) end) returning ") +
+                              kColumns;
     made.token =
         read_token(transaction.exec_params1(query, name, std::string(scope_name(scope)), api_key_hint(made.secret),
                                             hash_of(installation_secret, made.secret), created_by, expires_ms));
