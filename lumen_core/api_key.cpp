@@ -1,9 +1,11 @@
 #include "lumen_core/api_key.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace lumen {
 namespace {
@@ -94,12 +96,57 @@ KeyForm api_key_form(std::string_view key) noexcept {
     return checksum == std::string_view{expected.data(), expected.size()} ? KeyForm::own : KeyForm::broken;
 }
 
-KeyHash hash_api_key(std::string_view installation_secret, std::string_view key) noexcept {
+// HMAC (RFC 2104): H((K ^ opad) ‖ H((K ^ ipad) ‖ text)). The states after the first blocks depend on the secret alone.
+struct KeyHasher::Contexts {
+    struct Free {
+        void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
+    };
+    using Context = std::unique_ptr<EVP_MD_CTX, Free>;
+
+    Context inner{EVP_MD_CTX_new()};
+    Context outer{EVP_MD_CTX_new()};
+    Context work{EVP_MD_CTX_new()};
+};
+
+KeyHasher::KeyHasher(std::string_view installation_secret) : contexts_(std::make_unique<Contexts>()) {
+    constexpr std::size_t kBlockBytes = 64;  // of SHA-256
+    std::array<std::uint8_t, kBlockBytes> block{};
+    if (installation_secret.size() > kBlockBytes) {
+        SHA256(reinterpret_cast<const unsigned char*>(installation_secret.data()), installation_secret.size(),
+               block.data());
+    } else {
+        std::copy(installation_secret.begin(), installation_secret.end(), block.begin());
+    }
+    const auto begin = [&block](EVP_MD_CTX* context, std::uint8_t pad) {
+        std::array<std::uint8_t, kBlockBytes> padded{};
+        std::transform(block.begin(), block.end(), padded.begin(),
+                       [pad](std::uint8_t byte) { return static_cast<std::uint8_t>(byte ^ pad); });
+        const bool begun = context != nullptr && EVP_DigestInit_ex(context, EVP_sha256(), nullptr) == 1 &&
+                           EVP_DigestUpdate(context, padded.data(), padded.size()) == 1;
+        OPENSSL_cleanse(padded.data(), padded.size());
+        if (!begun) throw std::runtime_error("SHA-256 is not to be had from OpenSSL");
+    };
+    begin(contexts_->inner.get(), 0x36);
+    begin(contexts_->outer.get(), 0x5c);
+    OPENSSL_cleanse(block.data(), block.size());
+}
+
+KeyHasher::~KeyHasher() = default;
+
+KeyHash KeyHasher::hash(std::string_view key) noexcept {
     KeyHash hash{};
-    unsigned length = 0;
-    HMAC(EVP_sha256(), installation_secret.data(), static_cast<int>(installation_secret.size()),
-         reinterpret_cast<const unsigned char*>(key.data()), key.size(), hash.data(), &length);
+    EVP_MD_CTX* work = contexts_->work.get();
+    EVP_MD_CTX_copy_ex(work, contexts_->inner.get());
+    EVP_DigestUpdate(work, key.data(), key.size());
+    EVP_DigestFinal_ex(work, hash.data(), nullptr);
+    EVP_MD_CTX_copy_ex(work, contexts_->outer.get());
+    EVP_DigestUpdate(work, hash.data(), hash.size());
+    EVP_DigestFinal_ex(work, hash.data(), nullptr);
     return hash;
+}
+
+KeyHash hash_api_key(std::string_view installation_secret, std::string_view key) {
+    return KeyHasher(installation_secret).hash(key);
 }
 
 std::string_view key_hash_bytes(const KeyHash& hash) noexcept {

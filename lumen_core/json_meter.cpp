@@ -31,15 +31,25 @@ std::string_view JsonMeter::usage_object() const noexcept {
 }
 
 void JsonMeter::feed(std::string_view bytes) {
-    for (char c : bytes) {
-        if (broken_) return;
-        if (capturing_ && usage_.size() < kMaxUsageBytes) usage_.push_back(c);
+    while (!bytes.empty() && !broken_) {
+        const std::size_t length = in_string_ ? run_length(bytes) : 1;
+        const std::string_view run = bytes.substr(0, length);
+        bytes.remove_prefix(length);
+        if (capturing_) usage_.append(run.substr(0, kMaxUsageBytes - usage_.size()));
         if (in_string_) {
-            take_in_string(c);
-        } else if (!is_space(c)) {
-            take(c);
+            take_in_string(run);
+        } else if (!is_space(run.front())) {
+            take(run.front());
         }
     }
+}
+
+/// Inside a string: up to the next byte that may end it; that byte, and an escaped one, are runs of their own.
+std::size_t JsonMeter::run_length(std::string_view bytes) const noexcept {
+    if (escaped_) return 1;
+    std::size_t length = 0;
+    while (length < bytes.size() && bytes[length] != '"' && bytes[length] != '\\') ++length;
+    return std::max<std::size_t>(length, 1);
 }
 
 void JsonMeter::take(char c) {
@@ -70,16 +80,16 @@ void JsonMeter::take(char c) {
     }
 }
 
-void JsonMeter::take_in_string(char c) {
-    if (!escaped_ && c == '"') {
+void JsonMeter::take_in_string(std::string_view run) {
+    if (!escaped_ && run.front() == '"') {
         in_string_ = false;
         return;
     }
-    escaped_ = !escaped_ && c == '\\';
+    escaped_ = !escaped_ && run.front() == '\\';
     if (string_is_key_) {
-        if (key_.size() < kMaxKeyBytes) key_.push_back(c);
+        key_.append(run.substr(0, kMaxKeyBytes - key_.size()));
     } else if (string_is_text_) {
-        ++output_text_bytes_;
+        output_text_bytes_ += run.size();
     }
 }
 

@@ -75,7 +75,7 @@ void read_key(Request& request) {
     if (form == KeyForm::malformed) return refuse(request, Refusal::missing_key);
     if (form == KeyForm::broken) return refuse(request, Refusal::invalid_key);
     request.foreign_key = form == KeyForm::foreign;
-    request.key_hash = hash_api_key(view(main_conf(request.r)->secret), key);
+    request.key_hash = main_conf(request.r)->key_hasher->hash(key);
     route(request);
 }
 
@@ -108,7 +108,8 @@ void route(Request& request) {
 
 void read_facts(Request& request) {
     request.gate_began_us = monotonic_us();
-    FactsResult result = read_request_facts(request.operation, request.body);
+    static FactsReader reader;  // a worker reads one body at a time, in memory that it keeps
+    FactsResult result = reader.read(request.operation, request.body);
     if (!result.facts) {
         RefusalDetails details;
         details.message = std::move(result.error.message);

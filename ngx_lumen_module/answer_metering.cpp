@@ -1,7 +1,5 @@
 #include "ngx_lumen_module/answer_metering.h"
 
-#include <string>
-
 namespace lumen {
 
 void meter_stream(Request& request) {
@@ -17,19 +15,10 @@ void meter_stream(Request& request) {
     }
 }
 
-void meter_json(Request& request, std::string_view whole_answer, const JsonMeter& json) {
+void meter_json(Request& request, const JsonMeter& json) {
     Metering& metering = request.metering;
     metering.output_bytes = json.output_text_bytes();
-    std::string padded;
-    if (!whole_answer.empty()) {
-        padded.reserve(whole_answer.size() + kJsonPadding);
-        padded = whole_answer;
-    } else {
-        const std::string_view usage = json.usage_object();
-        padded.reserve(usage.size() + kJsonPadding + 16);
-        padded.append("{\"usage\":").append(usage.empty() ? "null" : usage).append("}");
-    }
-    if (const std::optional<Usage> usage = usage_of_json_answer(request.operation, padded)) {
+    if (const std::optional<Usage> usage = usage_of_object(request.operation, json.usage_object())) {
         metering.usage = *usage;
         metering.source = UsageSource::final;
         return;

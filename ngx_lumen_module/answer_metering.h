@@ -7,9 +7,8 @@ namespace lumen {
 
 /// From the stream's meter; an estimate while no usage has come, nothing while no output has.
 void meter_stream(Request& request);
-/// From a JSON answer that has come whole: its usage, or an estimate by what was asked and generated. `whole_answer` is
-/// empty for an answer that was not kept.
-void meter_json(Request& request, std::string_view whole_answer, const JsonMeter& json);
+/// From what was read of a JSON answer: its usage, or an estimate by what was asked and generated.
+void meter_json(Request& request, const JsonMeter& json);
 /// The answer never became whole and the client got nothing of it: nothing is charged.
 void forget_usage(Request& request) noexcept;
 

@@ -93,6 +93,15 @@ char* read_secret(ngx_conf_t* cf, const char* directive, ngx_str_t path, ngx_str
     return NGX_CONF_OK;
 }
 
+bool make_key_hasher(ngx_conf_t* cf, MainConf& conf) {
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cleanup == nullptr) return false;
+    conf.key_hasher = new KeyHasher(view(conf.secret));
+    cleanup->data = conf.key_hasher;
+    cleanup->handler = [](void* hasher) { delete static_cast<KeyHasher*>(hasher); };
+    return true;
+}
+
 /// Names are looked up here, once: in a worker a lookup would stop everything (T23).
 char* resolve_redis(ngx_conf_t* cf, ngx_str_t address, MainConf& conf) {
     if (after(address, "unix:")) {
@@ -166,6 +175,7 @@ char* init_main_conf(ngx_conf_t* cf, void* data) {
     if (char* error = read_secret(cf, "lumen_secret_file", conf.secret_file, conf.secret); error != NGX_CONF_OK) {
         return error;
     }
+    if (!make_key_hasher(cf, conf)) return static_cast<char*>(NGX_CONF_ERROR);
     return make_zone(cf, conf);
 }
 

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "lumen_core/api_key.h"
 #include "lumen_core/catalogue.h"
 #include "ngx_lumen_module/ngx.h"
 
@@ -23,6 +24,7 @@ struct MainConf {
     ngx_str_t redis_password;  ///< read from password_file= when the configuration is loaded
     ngx_str_t secret_file;
     ngx_str_t secret;         ///< installation secret, final newline stripped
+    KeyHasher* key_hasher;    ///< of that secret; lives as long as the configuration
     ngx_str_t gate_id;        ///< id of this gate host in lumen:gate:<id>
     unsigned configured : 1;  ///< at least one `lumen on`
 };

@@ -28,12 +28,34 @@ constexpr std::array<std::uint32_t, 256> make_crc_table() {
 }
 constexpr auto kCrcTable = make_crc_table();
 
+std::uint32_t crc32c_by_table(std::uint32_t crc, const unsigned char* at, std::size_t bytes) noexcept {
+    for (std::size_t i = 0; i < bytes; ++i) crc = (crc >> 8) ^ kCrcTable[(crc ^ at[i]) & 0xFF];
+    return crc;
+}
+
+#if defined(__x86_64__)
+/// The processor's own instruction, eight bytes a step: a slot is written several times a request.
+__attribute__((target("sse4.2"))) std::uint32_t crc32c_by_processor(std::uint32_t crc, const unsigned char* at,
+                                                                    std::size_t bytes) noexcept {
+    std::uint64_t sum = crc;
+    for (; bytes >= sizeof sum; at += sizeof sum, bytes -= sizeof sum) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, at, sizeof word);
+        sum = __builtin_ia32_crc32di(sum, word);
+    }
+    crc = static_cast<std::uint32_t>(sum);
+    for (; bytes > 0; ++at, --bytes) crc = __builtin_ia32_crc32qi(crc, *at);
+    return crc;
+}
+#endif
+
 /// CRC-32C (Castagnoli), continued from `crc`.
 std::uint32_t crc32c(std::uint32_t crc, const void* data, std::size_t bytes) noexcept {
     const auto* at = static_cast<const unsigned char*>(data);
-    crc = ~crc;
-    for (std::size_t i = 0; i < bytes; ++i) crc = (crc >> 8) ^ kCrcTable[(crc ^ at[i]) & 0xFF];
-    return ~crc;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("sse4.2")) return ~crc32c_by_processor(~crc, at, bytes);
+#endif
+    return ~crc32c_by_table(~crc, at, bytes);
 }
 
 }  // namespace

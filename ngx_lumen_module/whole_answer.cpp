@@ -61,7 +61,7 @@ ngx_int_t give_up_held(Request& request) {
 ngx_int_t finish_held(Request& request) {
     AnswerState& answer = *request.metering.answer;
     if (!answer.json->whole()) return give_up_held(request);
-    meter_json(request, answer.held, *answer.json);
+    meter_json(request, *answer.json);
     request.metering.complete = true;
     settle_request(request);
     add_header(request.r, "x-lumen-cost", format_coins_fixed(request.cost));
@@ -136,11 +136,11 @@ ngx_int_t pass_long_json(Request& request, ngx_chain_t* in) {
         const std::string_view bytes = bytes_of(*link->buf);
         answer.json->feed(bytes);
         if (bytes.empty() && upstream_was_cut(request, *link->buf)) {
-            meter_json(request, {}, *answer.json);
+            meter_json(request, *answer.json);
             return cut_off(request);
         }
         if (!link->buf->last_buf) continue;
-        meter_json(request, {}, *answer.json);
+        meter_json(request, *answer.json);
         request.metering.complete = true;
         settle_request(request);
         answer.ended = true;
