@@ -14,7 +14,7 @@ struct EndpointCandidate {
     std::uint32_t in_flight = 0;  ///< over all workers
     std::uint32_t weight = 1;
     bool draining = false;
-    bool tried = false;           ///< by this request already
+    bool tried = false;  ///< by this request already
 };
 
 struct EndpointPick {

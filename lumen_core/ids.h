@@ -16,7 +16,8 @@ using PriceId = std::int64_t;
 /// Policies are small integers as well; 0 travels as `-` (none, or not known).
 using PolicyId = std::int64_t;
 
-/// A UUID in its canonical text form (36 characters, lower case), as in `x-request-id`, the hold, the event and the row.
+/// A UUID in its canonical text form (36 characters, lower case), as in `x-request-id`, the hold, the event and the
+/// row.
 struct RequestId {
     std::array<char, 36> text;
     std::string_view view() const noexcept { return {text.data(), text.size()}; }

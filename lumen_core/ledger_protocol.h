@@ -17,8 +17,19 @@
 namespace lumen {
 
 enum class Script : std::uint8_t {
-    lookup, auth, admit, settle, renew, reap, refill, money_op, set_account, set_key,
-    begin_rebuild, load_account, mark_ready,
+    lookup,
+    auth,
+    admit,
+    settle,
+    renew,
+    reap,
+    refill,
+    money_op,
+    set_account,
+    set_key,
+    begin_rebuild,
+    load_account,
+    mark_ready,
 };
 inline constexpr int kScripts = static_cast<int>(Script::mark_ready) + 1;
 
@@ -30,7 +41,7 @@ std::string_view script_sha1(Script script) noexcept;
 /// One EVALSHA command, ready for redis*CommandArgv; its arguments live inside it. Arguments that would not fit (no
 /// caller of ours has such) make it `overflowed`, and it must not be sent.
 class ScriptCall {
-   public:
+ public:
     static constexpr std::size_t kMaxArgs = 32;
     static constexpr std::size_t kArenaBytes = 2048;
 
@@ -50,7 +61,7 @@ class ScriptCall {
     /// Turns the call into EVAL with the script's text, after NOSCRIPT.
     void use_eval() noexcept;
 
-   private:
+ private:
     Script script_;
     bool overflowed_ = false;
     int argc_ = 0;
@@ -102,7 +113,7 @@ struct AuthCall : ScriptCall {
 struct AdmitArguments {
     RequestId request;
     Identity identity;
-    ModelId consent_model = 0;          ///< 0: no consent is needed
+    ModelId consent_model = 0;  ///< 0: no consent is needed
     std::int32_t consent_since = 0;
     NanoCoins hold;
     std::int64_t ttl_ms = 90'000;
@@ -119,7 +130,7 @@ struct SettleArguments {
     KeyId key = 0;
     NanoCoins cost;
     std::uint64_t tokens = 0;
-    bool is_void = false;   ///< reached no model: no event, nothing charged
+    bool is_void = false;  ///< reached no model: no event, nothing charged
     std::string_view blob;
 };
 struct SettleCall : ScriptCall {
@@ -152,13 +163,13 @@ std::string_view money_op_kind_name(MoneyOpKind kind) noexcept;
 inline constexpr std::size_t kMaxNoteBytes = 200;
 struct MoneyOpArguments {
     AccountId account = 0;
-    std::int64_t opn = 0;         ///< 1, 2, … per account
+    std::int64_t opn = 0;  ///< 1, 2, … per account
     MoneyOpKind kind = MoneyOpKind::add;
-    NanoCoins amount;             ///< add: may be negative; set: the balance wanted; late: the negative of what is owed
-    NanoCoins cost;               ///< late: for the counters
-    KeyId key = 0;                ///< late
-    std::string_view request;     ///< late: request id, else empty
-    std::string_view note;        ///< blob of a late; else an operator's reference of at most kMaxNoteBytes
+    NanoCoins amount;          ///< add: may be negative; set: the balance wanted; late: the negative of what is owed
+    NanoCoins cost;            ///< late: for the counters
+    KeyId key = 0;             ///< late
+    std::string_view request;  ///< late: request id, else empty
+    std::string_view note;     ///< blob of a late; else an operator's reference of at most kMaxNoteBytes
 };
 struct MoneyOpCall : ScriptCall {
     explicit MoneyOpCall(const MoneyOpArguments& arguments) noexcept;
@@ -209,7 +220,8 @@ struct KeyCounters {
 };
 struct SetKeyCall : ScriptCall {
     explicit SetKeyCall(const KeyConfig& config) noexcept;
-    /// During the rebuild `nonce`, and only then: NONCE otherwise. Sets the counters even if the configuration is STALE.
+    /// During the rebuild `nonce`, and only then: NONCE otherwise. Sets the counters even if the configuration is
+    /// STALE.
     SetKeyCall(const KeyConfig& config, std::string_view nonce, const KeyCounters& counters) noexcept;
 };
 /// The lookup entry of a key hash lives in its own bucket: HSET {lookup bucket}:kh hash `account:key`; not a script.
@@ -239,46 +251,74 @@ struct MarkReadyCall : ScriptCall {
 
 enum class Reply : std::uint8_t {
     malformed = 0,  ///< not a reply of ours: treat as an error, keep what was to be sent
-    ok, not_ready,
-    no_key, revoked, no_account, expired, disabled, policy, consent, gone, range, no_budget, coins, never, held, key_cap,
-    concurrency, rpm, tpm,                                  // admit
-    dup, none, late,                                        // settle
-    refused,                                                // renew
-    not_yet,                                                // reap
-    same, full,                                             // refill
-    gap,                                                    // money_op
-    stale,                                                  // set_*
-    nonce, moved,                                           // mark_ready
+    ok,
+    not_ready,
+    no_key,
+    revoked,
+    no_account,
+    expired,
+    disabled,
+    policy,
+    consent,
+    gone,
+    range,
+    no_budget,
+    coins,
+    never,
+    held,
+    key_cap,
+    concurrency,
+    rpm,
+    tpm,  // admit
+    dup,
+    none,
+    late,     // settle
+    refused,  // renew
+    not_yet,  // reap
+    same,
+    full,   // refill
+    gap,    // money_op
+    stale,  // set_*
+    nonce,
+    moved,  // mark_ready
 };
 
 /// A reply as numbers; fields that a reply does not carry are 0, or nullopt where 0 would be a lie.
 struct LedgerReply {
     Reply reply = Reply::malformed;
-    AccountId account = 0;              // lookup
-    KeyId key = 0;                      // lookup
-    PolicyId account_policy = 0;        // POLICY
-    PolicyId key_policy = 0;            // POLICY
-    NanoCoins balance;                  // admit OK, COINS, settle OK, renew OK
-    NanoCoins held;                     // admit OK, COINS, settle OK
-    std::optional<NanoCoins> limit;     // COINS
-    NanoCoins rate;                     // COINS
-    bool unlimited = false;             // admit OK
-    bool again = false;                 // admit OK: this request held already
+    AccountId account = 0;                           // lookup
+    KeyId key = 0;                                   // lookup
+    PolicyId account_policy = 0;                     // POLICY
+    PolicyId key_policy = 0;                         // POLICY
+    NanoCoins balance;                               // admit OK, COINS, settle OK, renew OK
+    NanoCoins held;                                  // admit OK, COINS, settle OK
+    std::optional<NanoCoins> limit;                  // COINS
+    NanoCoins rate;                                  // COINS
+    bool unlimited = false;                          // admit OK
+    bool again = false;                              // admit OK: this request held already
     std::optional<std::int64_t> remaining_requests;  // admit OK
     std::optional<std::int64_t> remaining_tokens;    // admit OK
-    std::int64_t wait_us = 0;           // RPM, TPM
-    NanoCoins cap;                      // KEYCAP
-    NanoCoins cap_used;                 // KEYCAP
-    std::int64_t cap_end_ms = 0;        // KEYCAP
-    bool account_active = true;         // renew OK
-    std::int64_t opn = 0;               // GAP: the number expected next
-    std::string_view token;             // settle: the `ready` token; lives as long as the reply text
+    std::int64_t wait_us = 0;                        // RPM, TPM
+    NanoCoins cap;                                   // KEYCAP
+    NanoCoins cap_used;                              // KEYCAP
+    std::int64_t cap_end_ms = 0;                     // KEYCAP
+    bool account_active = true;                      // renew OK
+    std::int64_t opn = 0;                            // GAP: the number expected next
+    std::string_view token;                          // settle: the `ready` token; lives as long as the reply text
 };
 LedgerReply parse_reply(Script script, std::string_view text) noexcept;
 
 // ---- events -------------------------------------------------------------------------------------------------------
 
-enum class EventKind : std::uint8_t { usage = 1, refill = 2, grant = 3, adjust = 4, correction = 5, reap = 6, late = 7 };
+enum class EventKind : std::uint8_t {
+    usage = 1,
+    refill = 2,
+    grant = 3,
+    adjust = 4,
+    correction = 5,
+    reap = 6,
+    late = 7
+};
 std::string_view event_kind_name(EventKind kind) noexcept;
 
 /// One entry of a bucket's stream: a single field `e` whose value is space-separated text in this order
@@ -290,12 +330,12 @@ struct LedgerEvent {
     NanoCoins delta;
     NanoCoins cost;
     NanoCoins balance_after;
-    std::int64_t seq = 0;               ///< 0 for late
+    std::int64_t seq = 0;  ///< 0 for late
     std::int64_t last_refill_hour = 0;
     std::int64_t at_ms = 0;
-    std::string_view request;           ///< empty: none
-    std::int64_t opn = 0;               ///< grant, adjust, correction
-    std::string_view blob;              ///< the last field; may be empty
+    std::string_view request;  ///< empty: none
+    std::int64_t opn = 0;      ///< grant, adjust, correction
+    std::string_view blob;     ///< the last field; may be empty
 };
 std::optional<LedgerEvent> parse_event(std::string_view text) noexcept;
 
@@ -305,7 +345,7 @@ struct Hold {
     NanoCoins shadow;
     std::int64_t deadline_ms = 0;
     bool unlimited = false;
-    bool counted = false;   ///< under a key cap
+    bool counted = false;  ///< under a key cap
     AccountId account = 0;
     KeyId key = 0;
     std::uint64_t estimated_tokens = 0;

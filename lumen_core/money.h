@@ -10,7 +10,7 @@ namespace lumen {
 
 /// An amount of money; 1 coin = 10^9 nano-coins. Never converts silently to or from an integer.
 class NanoCoins {
-   public:
+ public:
     constexpr NanoCoins() noexcept = default;
     constexpr explicit NanoCoins(std::int64_t nano) noexcept : nano_(nano) {}
     constexpr std::int64_t nano() const noexcept { return nano_; }
@@ -22,7 +22,7 @@ class NanoCoins {
     friend constexpr bool operator>(NanoCoins a, NanoCoins b) noexcept { return a.nano_ > b.nano_; }
     friend constexpr bool operator>=(NanoCoins a, NanoCoins b) noexcept { return a.nano_ >= b.nano_; }
 
-   private:
+ private:
     std::int64_t nano_ = 0;
 };
 
@@ -55,12 +55,13 @@ struct Price {
     NanoCoins request;
 };
 
-/// Exact price of `usage`: Σ count × price over the common denominator 36×10⁶ in unsigned __int128, rounded up once to a
-/// whole nano-coin. Parts never exceed their whole (cached ≤ input, …: the excess is ignored). Saturates at kMaxAmount.
-/// `charge_request_fee` is false for answers that were not 2xx (spec/config.md).
+/// Exact price of `usage`: Σ count × price over the common denominator 36×10⁶ in unsigned __int128, rounded up once to
+/// a whole nano-coin. Parts never exceed their whole (cached ≤ input, …: the excess is ignored). Saturates at
+/// kMaxAmount. `charge_request_fee` is false for answers that were not 2xx (spec/config.md).
 NanoCoins cost(const Price& price, const Usage& usage, bool charge_request_fee) noexcept;
 
-/// "12.45", "-0.000000001", at most 9 decimal places, |value| ≤ 4 000 000; nothing else. From text, never through a float.
+/// "12.45", "-0.000000001", at most 9 decimal places, |value| ≤ 4 000 000; nothing else. From text, never through a
+/// float.
 std::optional<NanoCoins> parse_coins(std::string_view text) noexcept;
 /// Shortest exact decimal: "12.45", "0", "-0.000000001".
 std::string format_coins(NanoCoins amount);

@@ -5,8 +5,8 @@
 
 namespace lumen {
 
-/// Worker start and end: opens this worker's share of the ring, recovers dead workers' slots, starts the timers; on exit
-/// nothing is lost, because the ring has it.
+/// Worker start and end: opens this worker's share of the ring, recovers dead workers' slots, starts the timers; on
+/// exit nothing is lost, because the ring has it.
 ngx_int_t settle_init_process(ngx_cycle_t* cycle);
 void settle_exit_process(ngx_cycle_t* cycle);
 

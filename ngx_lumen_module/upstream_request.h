@@ -1,4 +1,5 @@
-// The request as one endpoint gets it: its path, its model name, stream_options for usage; rebuilt on failover (T34, T63).
+// The request as one endpoint gets it: its path, its model name, stream_options for usage; rebuilt on failover (T34,
+// T63).
 #pragma once
 
 #include "ngx_lumen_module/request.h"

@@ -46,23 +46,6 @@ std::int64_t floor_divided(Wide dividend, Wide divisor) {
     return static_cast<std::int64_t>(dividend % divisor != 0 && dividend < 0 ? quotient - 1 : quotient);
 }
 
-bool is_valid(const KeyConfig& config) {
-    for (const std::int64_t number :
-         {config.version, config.expires_at_ms, config.cap.value_or(NanoCoins{}).nano(), config.requests_per_minute,
-          config.tokens_per_minute, config.concurrency, config.cap_window_ms, config.cap_window_end_ms}) {
-        if (!in_range(number)) return false;
-    }
-    return true;
-}
-
-bool is_valid(const AccountConfig& config) {
-    for (const std::int64_t number : {config.version, config.limit.value_or(NanoCoins{}).nano(), config.rate.nano(),
-                                      config.requests_per_minute, config.tokens_per_minute, config.concurrency}) {
-        if (!in_range(number)) return false;
-    }
-    return true;
-}
-
 /// The theoretical arrival time after `count` more.
 std::int64_t advanced(std::int64_t per_minute, std::int64_t theoretical_us, std::int64_t now_us, std::int64_t count) {
     return std::max(theoretical_us, now_us) + floor_divided(static_cast<Wide>(count) * kMinuteUs, per_minute);
@@ -425,101 +408,6 @@ std::string LedgerModel::money_op(const MoneyOpArguments& arguments) {
     append_event(kind, arguments.account, arguments.key, delta, cost, text(account.balance), account.seq,
                  std::to_string(account.last_hour), arguments.request, arguments.opn, or_dash(arguments.note));
     return valid ? "OK" : "RANGE";
-}
-
-std::string LedgerModel::set_account(const AccountConfig& config, const Consents& consents) {
-    if (!is_valid(config)) return "RANGE";
-    Account& account = bucket_.accounts[config.account];
-    for (const auto& [model, notice] : consents) {
-        std::int32_t& stored = account.consents[model];
-        stored = std::max(stored, notice);
-    }
-    if (config.version <= account.version) return "STALE";
-    if (!account.has_money) {
-        account.has_money = true;
-        account.last_hour = hour();
-    } else if (account.has_config && is_ready() && hour() > account.last_hour) {
-        refill_wallet(config.account, account, hour());
-    }
-    account.has_config = true;
-    account.version = config.version;
-    account.config = config;
-    account.rate.requests_per_minute = config.requests_per_minute;
-    account.rate.tokens_per_minute = config.tokens_per_minute;
-    account.rate.concurrency = config.concurrency;
-    return "OK";
-}
-
-std::string LedgerModel::set_key(const KeyConfig& config) {
-    return apply_key(config, nullptr);
-}
-
-std::string LedgerModel::set_key(const KeyConfig& config, const std::string& nonce, const KeyCounters& counters) {
-    if (!is_valid(config)) return "RANGE";
-    const auto key = bucket_.keys.find(config.key);
-    if (key != bucket_.keys.end() && key->second.account != config.account) return "RANGE";
-    if (bucket_.nonce != nonce) return "NONCE";
-    return apply_key(config, &counters);
-}
-
-std::string LedgerModel::apply_key(const KeyConfig& config, const KeyCounters* counters) {
-    if (!is_valid(config)) return "RANGE";
-    const bool is_new = bucket_.keys.count(config.key) == 0;
-    Key& key = bucket_.keys[config.key];
-    if (!is_new && key.account != config.account) return "RANGE";
-    key.account = config.account;
-    const bool revoke = config.state == KeyState::revoked;
-    const bool newer = config.version > key.version;
-    const bool was_revoked = !is_new && key.config.state == KeyState::revoked;
-    if (newer) {
-        if (!is_new) roll_window(key);
-        key.has_config = true;
-        key.version = config.version;
-        key.config = config;
-        key.window_end_ms = config.cap_window_end_ms;
-        const Wide used = key.used;
-        roll_window(key);
-        key.used = used;
-        key.rate.requests_per_minute = config.requests_per_minute;
-        key.rate.tokens_per_minute = config.tokens_per_minute;
-        key.rate.concurrency = config.concurrency;
-    }
-    if (revoke || was_revoked) key.config.state = KeyState::revoked;
-    if (counters) {
-        key.used = counters->cap_used.nano();
-        key.held = counters->cap_held.nano();
-        key.rate.in_flight = counters->holds;
-    }
-    return newer || revoke || counters ? "OK" : "STALE";
-}
-
-std::string LedgerModel::begin_rebuild(const std::string& nonce) {
-    bucket_.nonce = nonce;
-    bucket_.ready.reset();
-    return "OK";
-}
-
-std::string LedgerModel::load_account(const std::string& nonce, const LoadAccountArguments& arguments) {
-    if (bucket_.nonce != nonce) return "NONCE";
-    if (!in_range(arguments.held.nano())) return "RANGE";
-    Account& account = bucket_.accounts[arguments.account];
-    account.has_money = true;
-    account.balance = arguments.balance.nano();
-    account.held = arguments.held.nano();
-    account.rate.in_flight = arguments.holds;
-    account.seq = arguments.seq;
-    account.opn = arguments.opn;
-    account.last_hour = arguments.last_refill_hour;
-    return "OK";
-}
-
-std::string LedgerModel::mark_ready(const std::string& nonce, const std::string& replication_id) {
-    const std::string token = replication_id + ':' + nonce;
-    if (bucket_.ready != token && bucket_.nonce != nonce) return "NONCE";
-    if (replication_id != replication_id_) return "MOVED";
-    bucket_.nonce.reset();
-    bucket_.ready = token;
-    return "OK";
 }
 
 }  // namespace lumen::testing
