@@ -267,20 +267,21 @@ test('balance positive but all of it held by a running request', async () => {
 
 // ---- limits: they are the site's, so they change for all ------------------------------------------------------------
 
-/// Puts the limits in force; the first account whose admitted request shows them, and the answer to that request.
-async function underLimits(rateLimiting, header, body = chatBody()) {
+/// Puts the limits in force; the first account whose admitted request shows them, by what is left of at most `limit`,
+/// and the answer to that request.
+async function underLimits(rateLimiting, header, limit, body = chatBody()) {
   stack.writeSettings({ rate_limiting: { login: '100000 per minute', ...rateLimiting } });
   return waitFor(`${header} to appear`, async () => {
     const owner = await stack.newAccount();
     const first = await chat(owner.key, body);
     assert.equal(first.status, 200, first.text);
     await settled(owner.account);
-    return first.headers.has(header) && { ...owner, first };
+    return first.headers.has(header) && Number(first.headers.get(header)) < limit && { ...owner, first };
   });
 }
 
 test('requests-per-minute limit', async () => {
-  const { account, key, first } = await underLimits({ limit: '1 per minute' }, 'x-ratelimit-remaining-requests');
+  const { account, key, first } = await underLimits({ limit: '1 per minute' }, 'x-ratelimit-remaining-requests', 1);
   assert.equal(first.headers.get('x-ratelimit-remaining-requests'), '0');
   assertRefused(await costsNothing(account, () => chat(key)), {
     status: 429, type: 'requests', code: 'rate_limit_exceeded',
@@ -290,7 +291,7 @@ test('requests-per-minute limit', async () => {
 
 test('tokens-per-minute limit, and a request that can never fit it', async () => {
   const body = chatBody({ max_tokens: 60 });
-  const { account, key } = await underLimits({ limit: '10000000 per minute', tokens: '120 per minute' }, 'x-ratelimit-remaining-tokens', body);
+  const { account, key } = await underLimits({ limit: '10000000 per minute', tokens: '120 per minute' }, 'x-ratelimit-remaining-tokens', 120, body);
   const refused = await waitFor('the limit to be reached', async () => {
     const answer = await chat(key, body);
     return answer.status !== 200 && answer;
