@@ -10,7 +10,8 @@ inline constexpr int kHttpThreads = 16;  ///< one connection each; as many as th
 inline constexpr int kHttpQueued = 128;  ///< connections waiting for a thread; more are closed at once
 inline constexpr std::chrono::seconds kHttpIdle{10};          ///< without a byte from the client
 inline constexpr std::chrono::seconds kHttpBodyDeadline{15};  ///< for the whole body, however it trickles
-inline constexpr std::size_t kMaxBodyBytes = 64 * 1024;       ///< the largest JSON any route takes is a list of models
+inline constexpr std::size_t kMaxBodyBytes =
+    std::size_t{64} * 1024;  ///< the largest JSON any route takes is a list of models
 inline constexpr std::size_t kMaxQueryParameters = 32;
 inline constexpr int kDefaultPage = 50;
 inline constexpr int kLargestPage = 200;

@@ -13,8 +13,8 @@ namespace lumen::admind {
 namespace {
 
 constexpr long kProbesAtOnce = 32;
-constexpr std::size_t kMostAnswerBytes = 1024 * 1024;  // a list of models; more is no answer to a probe
-constexpr const char* kResultsLife = "600";            // seconds; without a prober nothing is known of a server
+constexpr std::size_t kMostAnswerBytes = std::size_t{1024} * 1024;  // a list of models; more is no answer to a probe
+constexpr const char* kResultsLife = "600";  // seconds; without a prober nothing is known of a server
 
 using Easy = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 using Multi = std::unique_ptr<CURLM, decltype(&curl_multi_cleanup)>;

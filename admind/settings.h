@@ -14,7 +14,7 @@
 
 namespace lumen::admind {
 
-inline constexpr std::size_t kMaxSettingsBytes = 4 * 1024 * 1024;
+inline constexpr std::size_t kMaxSettingsBytes = std::size_t{4} * 1024 * 1024;
 
 /// The process environment as a value; nothing else in admind reads it.
 using Environment = std::map<std::string, std::string>;

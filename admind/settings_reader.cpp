@@ -11,10 +11,10 @@ namespace lumen::admind {
 
 namespace {
 
-constexpr std::size_t kMostKeys = 10'000;          // of one section: users are the largest
-constexpr std::size_t kMostItems = 10'000;         // of one list
-constexpr std::size_t kMostTextBytes = 64 * 1024;  // a notice is the longest text there is
-constexpr std::size_t kMostSecretFileBytes = 64 * 1024;
+constexpr std::size_t kMostKeys = 10'000;                       // of one section: users are the largest
+constexpr std::size_t kMostItems = 10'000;                      // of one list
+constexpr std::size_t kMostTextBytes = std::size_t{64} * 1024;  // a notice is the longest text there is
+constexpr std::size_t kMostSecretFileBytes = std::size_t{64} * 1024;
 constexpr std::size_t kMostShownBytes = 64;
 
 bool is_null(const YAML::Node& node) {
