@@ -10,6 +10,7 @@ namespace lumen::admind {
 namespace {
 
 constexpr const char* kHoldsPerScan = "1000";
+constexpr std::size_t kCallsPerPipeline = 1000;
 
 struct DeadHold {
     RequestId request;
@@ -70,13 +71,16 @@ std::int64_t HoldReaper::reap_bucket(Bucket bucket, std::int64_t now_ms) {
         collect_dead(*scan->element[1], now_ms, dead);
         cursor = std::string(reply_text(scan->element[0]));
     } while (cursor != "0");
-    for (const DeadHold& hold : dead) {
-        ReapCall call(hold.request, hold.account, hold.key);
-        redis_.append(call);
-    }
     std::int64_t reaped = 0;
-    while (redis_.outstanding() > 0) {
-        if (parse_reply(Script::reap, reply_text(redis_.next().get())).reply == Reply::ok) ++reaped;
+    for (std::size_t first = 0; first < dead.size(); first += kCallsPerPipeline) {
+        const std::size_t end = std::min(dead.size(), first + kCallsPerPipeline);
+        for (std::size_t i = first; i < end; ++i) {
+            ReapCall call(dead[i].request, dead[i].account, dead[i].key);
+            redis_.append(call);
+        }
+        while (redis_.outstanding() > 0) {
+            if (parse_reply(Script::reap, reply_text(redis_.next().get())).reply == Reply::ok) ++reaped;
+        }
     }
     return reaped;
 }

@@ -2,6 +2,7 @@
 
 #include <Poco/Logger.h>
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -56,9 +57,6 @@ void log_report(const BucketReport& report) {
     }
     const BucketOutcome& outcome = report.outcome;
     switch (outcome.state) {
-        case BucketState::blocked:
-            log.critical(bucket + " out of service: " + outcome.reason + "; see `lumen-admind rebuild`");
-            break;
         case BucketState::interrupted:
             log.warning(bucket + " not ready yet: " + outcome.reason);
             break;
@@ -67,6 +65,7 @@ void log_report(const BucketReport& report) {
                        " holds_dropped=" + std::to_string(outcome.holds_dropped) +
                        " foreign_events=" + std::to_string(outcome.foreign_events));
             break;
+        case BucketState::blocked:  // an alarm
         case BucketState::ready:
         case BucketState::was_ready:
             break;
@@ -90,13 +89,15 @@ LedgerJobs::LedgerJobs(LedgerJobsSettings settings, LedgerBook& book, Leader& le
       measure_redis_(settings_.redis_url, settings_.redis_timeout),
       trim_redis_(settings_.redis_url, settings_.redis_timeout),
       refill_job_(postgres_, refill_redis_),
-      reaper_(reap_redis_, settings_.reap_after_ready) {}
+      reaper_(reap_redis_, settings_.reap_after_ready) {
+    make_jobs();
+}
 
 LedgerJobs::~LedgerJobs() {
     stop();
 }
 
-void LedgerJobs::start() {
+void LedgerJobs::make_jobs() {
     const auto add = [this](const char* name, milliseconds interval, std::function<void()> run) {
         jobs_.push_back(std::make_unique<PeriodicJob>(name, interval, std::move(run)));
     };
@@ -119,6 +120,9 @@ void LedgerJobs::start() {
         transaction.commit();
     });
     add("book_rules", std::chrono::minutes(10), [this] { check_rules_nightly(); });
+}
+
+void LedgerJobs::start() {
     for (const auto& job : jobs_) job->start();
 }
 
@@ -130,8 +134,7 @@ void LedgerJobs::drain() {
     try {
         const DrainResult result = sync_.drain(kListen);
         drained_ += result.events;
-        if (!result.alarms.empty()) raise("drain", result.alarms);
-        if (result.events > 0 && result.alarms.empty()) raise("drain", {});
+        raise("drain", sync_.standing_still());
         sync_.publish_live();
         if (result.events > 0 && !result.full) std::this_thread::sleep_for(kBatchPause);
         if (result.woken_for_nothing) std::this_thread::sleep_for(kIdlePause);
@@ -155,7 +158,8 @@ void LedgerJobs::watch_readiness() {
         log_report(report);
         if (report.outcome.state == BucketState::rebuilt) ++rebuilt;
         if (report.outcome.state == BucketState::blocked) {
-            blocked.push_back("bucket=" + std::to_string(report.bucket) + " out of service: " + report.outcome.reason);
+            blocked.push_back("bucket=" + std::to_string(report.bucket) + " out of service: " + report.outcome.reason +
+                              "; see `lumen-admind rebuild`");
         }
     }
     if (!reports.empty()) {
@@ -182,7 +186,6 @@ void LedgerJobs::repeat_unfinished() {
         if (repeat.ahead.empty()) continue;
         ahead.push_back("bucket=" + std::to_string(bucket) + " taken out of service: redis is ahead of the book in " +
                         repeat.ahead);
-        Poco::Logger::get("readiness").critical(ahead.back());
     }
     if (!ahead.empty()) raise("config", std::move(ahead));
 }
@@ -207,9 +210,8 @@ void LedgerJobs::watch_drift(Bucket bucket) {
     std::vector<std::string> found;
     for (const Drift& drift : drifts) {
         found.push_back("drift: account=" + std::to_string(drift.account) + " " + drift.what);
-        Poco::Logger::get("reconcile").critical(found.back());
     }
-    raise("reconcile " + std::to_string(bucket), std::move(found));
+    raise("reconcile.bucket" + std::to_string(bucket), std::move(found));
     std::lock_guard lock(mutex_);
     for (auto it = drift_.begin(); it != drift_.end();) {
         it = account_bucket(it->first) == bucket ? drift_.erase(it) : std::next(it);
@@ -237,7 +239,6 @@ void LedgerJobs::check_rules_nightly() {
     pqxx::work transaction(*connection);
     std::vector<std::string> findings = check_book(transaction);
     rules_checked_day_ = hour / 24;
-    for (const std::string& finding : findings) Poco::Logger::get("book_rules").critical(finding);
     raise("book_rules", std::move(findings));
 }
 
@@ -249,14 +250,12 @@ void LedgerJobs::measure() {
 
 void LedgerJobs::raise(const std::string& topic, std::vector<std::string> alarms) {
     std::lock_guard lock(mutex_);
-    if (alarms.empty()) {
-        alarms_.erase(topic);
-        return;
+    std::vector<std::string>& known = alarms_[topic];
+    // Each once, not every time that it is looked at.
+    for (const std::string& alarm : alarms) {
+        if (std::find(known.begin(), known.end(), alarm) == known.end()) Poco::Logger::get(topic).critical(alarm);
     }
-    if (topic == "drain") {
-        for (const std::string& alarm : alarms) Poco::Logger::get("drain").critical(alarm);
-    }
-    alarms_[topic] = std::move(alarms);
+    known = std::move(alarms);
 }
 
 LedgerMetrics LedgerJobs::metrics() const {

@@ -59,6 +59,7 @@ class LedgerJobs {
     LedgerMetrics metrics() const;
 
  private:
+    void make_jobs();
     void drain();
     void watch_readiness();
     void repeat_unfinished();
@@ -105,7 +106,8 @@ class LedgerJobs {
     std::vector<std::string> redis_findings_;
     std::map<std::string, std::vector<std::string>> alarms_;  ///< by what raised them; replaced when it looks again
 
-    std::vector<std::unique_ptr<PeriodicJob>> jobs_;
+    std::vector<std::unique_ptr<PeriodicJob>>
+        jobs_;  ///< complete from the constructor on: metrics() may come before start()
 };
 
 }  // namespace lumen::admind

@@ -68,6 +68,11 @@ MoneyOpArguments arguments_of(AccountId account, const MoneyOp& operation) {
 
 }  // namespace
 
+LedgerBook::LedgerBook(PgPool& postgres, RedisPool& redis, const std::string& notes_directory)
+    : postgres_(postgres), redis_(redis) {
+    if (!notes_directory.empty()) notes_.emplace(notes_directory + "/revocations");
+}
+
 void LedgerBook::note_unfinished_account(AccountId account) {
     std::lock_guard lock(mutex_);
     unfinished_accounts_.insert(account);
@@ -109,20 +114,26 @@ InForce LedgerBook::enforce_key(KeyId key) {
 }
 
 LedgerBook::Revocation LedgerBook::revoke_key(AccountId account, KeyId key, std::string_view actor) {
-    {
+    try {
         auto connection = postgres_.acquire();
         pqxx::work transaction(*connection);
-        try {
-            mark_key_revoked(transaction, account, key, actor);
-        } catch (const pqxx::unexpected_rows&) {
-            return {};
-        }
+        mark_key_revoked(transaction, account, key, actor);
         transaction.commit();
+    } catch (const pqxx::unexpected_rows&) {
+        return {};
+    } catch (const DatabaseUnavailable&) {
+        return revoke_without_book(account, key);
+    } catch (const pqxx::broken_connection&) {
+        return revoke_without_book(account, key);
+    } catch (const pqxx::in_doubt_error&) {
+        return revoke_without_book(account, key);
     }
     return {true, enforce_key(key)};
 }
 
-InForce LedgerBook::revoke_key_in_redis_only(AccountId account, KeyId key) {
+LedgerBook::Revocation LedgerBook::revoke_without_book(AccountId account, KeyId key) {
+    if (!notes_) throw DatabaseUnavailable("the database is away, and there is no directory to note a revocation in");
+    notes_->add({account, key});
     KeyConfig config;
     config.account = account;
     config.key = key;
@@ -131,11 +142,31 @@ InForce LedgerBook::revoke_key_in_redis_only(AccountId account, KeyId key) {
     try {
         auto redis = redis_.acquire();
         tell_key(*redis, BookKey{config, std::nullopt});
-        return replicated(*redis) ? InForce::yes : InForce::not_yet;
     } catch (const RedisUnavailable&) {
     } catch (const RedisError&) {
+        // Both are away: the note brings it to both.
     }
-    return InForce::not_yet;
+    return {true, InForce::not_yet};
+}
+
+void LedgerBook::record_notes() {
+    if (!notes_) return;
+    const std::vector<RevocationNote> notes = notes_->read();
+    if (notes.empty()) return;
+    for (const RevocationNote& note : notes) {
+        {
+            auto connection = postgres_.acquire();
+            pqxx::work transaction(*connection);
+            try {
+                mark_key_revoked(transaction, note.account, note.key, "noted while the database was away");
+                transaction.commit();
+            } catch (const pqxx::unexpected_rows&) {
+                continue;  // never was that account's key
+            }
+        }
+        enforce_key(note.key);
+    }
+    notes_->remove(notes);
 }
 
 bool LedgerBook::send_pending_money(AccountId account) {
@@ -246,6 +277,7 @@ AccountBalance LedgerBook::balance(AccountId account) {
 }
 
 void LedgerBook::repeat_unfinished() {
+    record_notes();
     std::set<AccountId> accounts;
     std::set<KeyId> keys;
     {

@@ -11,6 +11,7 @@
 #include "admind/pg_pool.h"
 #include "admind/pg_store_ledger.h"
 #include "admind/redis_link.h"
+#include "admind/revocation_notes.h"
 #include "lumen_core/ids.h"
 #include "lumen_core/ledger_protocol.h"
 #include "lumen_core/money.h"
@@ -57,22 +58,22 @@ struct AccountBalance {
 /// it dies, the comparison of all versions at the next start finds (ledger.md 6.5 step 3).
 class LedgerBook {
  public:
-    LedgerBook(PgPool& postgres, RedisPool& redis) : postgres_(postgres), redis_(redis) {}
+    /// `notes_directory`: where revocations are noted while the book is away; empty: they are refused then.
+    LedgerBook(PgPool& postgres, RedisPool& redis, const std::string& notes_directory = {});
 
     /// Bring one account (with its consents) or key from the book to Redis. Versions win, repeats are harmless. Throws
     /// DatabaseUnavailable.
     InForce enforce_account(AccountId account);
     InForce enforce_key(KeyId key);
 
-    /// Revoke: COMMIT, then Redis, then true → 204. `found` is false for a key that is not this account's.
+    /// Revoke: COMMIT, then Redis, then 204. `found` is false for a key that is not this account's. While the book is
+    /// away the key is revoked in Redis at once and noted on disk (not_yet); without notes DatabaseUnavailable is
+    /// thrown.
     struct Revocation {
         bool found = false;
         InForce in_force = InForce::not_yet;
     };
     Revocation revoke_key(AccountId account, KeyId key, std::string_view actor);
-
-    /// The book is away: Redis at once, which is safe as revoking absorbs; the caller notes it in the fsynced file.
-    InForce revoke_key_in_redis_only(AccountId account, KeyId key);
 
     /// Grant or reset. Throws DatabaseUnavailable with nothing recorded, or, if the commit's fate is unknown,
     /// pqxx::in_doubt_error: ask again with the same idem_key.
@@ -91,6 +92,8 @@ class LedgerBook {
     std::size_t unfinished() const;
 
  private:
+    Revocation revoke_without_book(AccountId account, KeyId key);
+    void record_notes();
     void note_unfinished_account(AccountId account);
     void note_unfinished_key(KeyId key);
     /// What an operation that Redis has done did.
@@ -104,6 +107,7 @@ class LedgerBook {
 
     PgPool& postgres_;
     RedisPool& redis_;
+    std::optional<RevocationNotes> notes_;
     mutable std::mutex mutex_;
     std::set<AccountId> unfinished_accounts_;
     std::set<KeyId> unfinished_keys_;

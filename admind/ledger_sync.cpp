@@ -62,8 +62,8 @@ std::vector<Bucket> LedgerSync::wait_for_events(std::chrono::milliseconds wait) 
     ids.reserve(kBuckets);
     for (int i = 0; i < kBuckets; ++i) {
         const auto bucket = static_cast<Bucket>(i);
-        const auto stands_still = stands_still_until_.find(bucket);
-        if (stands_still != stands_still_until_.end() && stands_still->second > now) continue;
+        const auto stands_still = stands_still_.find(bucket);
+        if (stands_still != stands_still_.end() && stands_still->second.until > now) continue;
         keys.push_back(bucket_key(bucket, "events"));
         ids.push_back(stream_id(position_[bucket]));
     }
@@ -167,7 +167,10 @@ DrainResult LedgerSync::book_events(const std::vector<Bucket>& buckets) {
     transaction.commit();
 
     result.events = batch.size();
-    for (const BucketEvents& bucket : locked) position_[bucket.bucket] = bucket.last_bseq;
+    for (const BucketEvents& bucket : locked) {
+        position_[bucket.bucket] = bucket.last_bseq;
+        stands_still_.erase(bucket.bucket);
+    }
     for (const auto& [account, sums] : batch.accounts()) live_.changed(account, NanoCoins(sums.balance), sums.last_seq);
     for (AccountId account : charged) book_.send_pending_money(account);
     return result;
@@ -177,8 +180,9 @@ DrainResult LedgerSync::book_events(const std::vector<Bucket>& buckets) {
 DrainResult LedgerSync::book_each(const std::vector<Bucket>& buckets, const std::string& reason) {
     DrainResult all;
     if (buckets.size() == 1) {
-        stands_still_until_[buckets.front()] = std::chrono::steady_clock::now() + kStandStill;
-        all.alarms.push_back("bucket=" + std::to_string(buckets.front()) + ": " + reason);
+        stands_still_[buckets.front()] = {std::chrono::steady_clock::now() + kStandStill,
+                                          "bucket=" + std::to_string(buckets.front()) + ": " + reason};
+        all.alarms.push_back(stands_still_[buckets.front()].reason);
         return all;
     }
     for (Bucket bucket : buckets) {
@@ -199,6 +203,12 @@ DrainResult LedgerSync::book_each(const std::vector<Bucket>& buckets, const std:
         all.alarms.insert(all.alarms.end(), one.alarms.begin(), one.alarms.end());
     }
     return all;
+}
+
+std::vector<std::string> LedgerSync::standing_still() const {
+    std::vector<std::string> reasons;
+    for (const auto& [bucket, stand_still] : stands_still_) reasons.push_back(stand_still.reason);
+    return reasons;
 }
 
 DrainResult LedgerSync::drain(std::chrono::milliseconds wait) {

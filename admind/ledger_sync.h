@@ -25,7 +25,7 @@ struct DrainResult {
     bool woken_for_nothing = false;   ///< events are there, but not this drainer's to book now: wait a little
     bool full = false;                ///< as many as one transaction takes: there are probably more
     std::int64_t oldest_at_ms = 0;    ///< of these events; 0 if none
-    std::vector<std::string> alarms;  ///< buckets that stand still, and why
+    std::vector<std::string> alarms;  ///< buckets that stand still from now on, and why
 };
 
 /// One drainer of a process; not thread-safe. Any number of processes may drain: the lock on a bucket's position
@@ -38,6 +38,9 @@ class LedgerSync {
     /// Postgres throw, also pqxx::in_doubt_error: nothing is lost or doubled, the position in the book says where to go
     /// on.
     DrainResult drain(std::chrono::milliseconds wait);
+
+    /// Buckets that raised an alarm and have not been drained since; each is tried again every 10 s.
+    std::vector<std::string> standing_still() const;
 
     /// Updates of accounts that were held back (at most 4 a second each) and are due now.
     void publish_live() { live_.publish_due(redis_); }
@@ -62,7 +65,11 @@ class LedgerSync {
     LiveUpdates live_;
     bool positions_known_ = false;
     std::array<std::int64_t, kBuckets> position_{};  ///< may lag behind the book; only says from where to listen
-    std::map<Bucket, std::chrono::steady_clock::time_point> stands_still_until_;
+    struct StandStill {
+        std::chrono::steady_clock::time_point until{};
+        std::string reason;
+    };
+    std::map<Bucket, StandStill> stands_still_;
 };
 
 }  // namespace lumen::admind

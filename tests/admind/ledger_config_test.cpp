@@ -90,14 +90,27 @@ TEST_F(LedgerConfig, a_revoked_key_cannot_be_unpaused) {
     transaction.commit();
 }
 
-TEST_F(LedgerConfig, a_key_can_be_revoked_in_redis_while_the_book_is_away) {
+TEST_F(LedgerConfig, a_revocation_while_the_book_is_away_holds_at_once_and_is_recorded_later) {
     make_ready();
     const Account account = new_account(coins(5));
-    EXPECT_EQ(book.revoke_key_in_redis_only(account.id, account.key), InForce::yes);
+    PgPool away("postgresql://nobody@/none?host=" + spool.path(), 1, std::chrono::seconds(1));
+    LedgerBook cut_off(away, redis_pool, spool.path());
+    const auto revocation = cut_off.revoke_key(account.id, account.key, "root");
+    EXPECT_EQ(revocation.in_force, InForce::not_yet);
     EXPECT_EQ(admit(account, new_request(), NanoCoins(1)), Reply::revoked);
     EXPECT_EQ(book.enforce_key(account.key), InForce::yes);
-    EXPECT_EQ(admit(account, new_request(), NanoCoins(1)), Reply::revoked)
-        << "an active key of the book does not revive it";
+    EXPECT_EQ(admit(account, new_request(), NanoCoins(1)), Reply::revoked) << "what the book still says revives no key";
+    EXPECT_THROW(cut_off.repeat_unfinished(), DatabaseUnavailable);
+
+    LedgerBook restarted(postgres, redis_pool, spool.path());
+    restarted.repeat_unfinished();
+    const std::string revoked = "select count(*) from api_keys where state = 2";
+    EXPECT_EQ(number(revoked), 1);
+    RevocationNotes notes(spool.path() + "/revocations");
+    EXPECT_TRUE(notes.read().empty());
+    EXPECT_THROW(LedgerBook(away, redis_pool).revoke_key(account.id, account.key, "root"), DatabaseUnavailable)
+        << "nowhere to note it";
+    drain();
 }
 
 TEST_F(LedgerConfig, hours_at_the_old_rate_are_credited_at_the_old_rate_also_across_a_restart) {
