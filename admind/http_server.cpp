@@ -33,16 +33,17 @@ enum class BodyRead { ok, too_large, too_slow };
 BodyRead read_body(std::istream& stream, std::string& body) {
     const auto deadline = std::chrono::steady_clock::now() + kHttpBodyDeadline;
     char chunk[8192];
-    while (stream.good()) {
+    std::size_t total = 0;
+    while (stream.good() && total <= kMaxDiscardedBodyBytes) {
         // readsome-like steps: each returns what one receive brought, so the deadline is looked at in between.
         stream.read(chunk, 1);
         std::streamsize got = stream.gcount();
         if (got == 1) got += stream.readsome(chunk + 1, sizeof chunk - 1);
-        body.append(chunk, static_cast<std::size_t>(got));
-        if (body.size() > kMaxBodyBytes) return BodyRead::too_large;
+        total += static_cast<std::size_t>(got);
+        if (total <= kMaxBodyBytes) body.append(chunk, static_cast<std::size_t>(got));
         if (std::chrono::steady_clock::now() > deadline) return BodyRead::too_slow;
     }
-    return BodyRead::ok;
+    return total <= kMaxBodyBytes ? BodyRead::ok : BodyRead::too_large;
 }
 
 /// nginx names the client in X-Forwarded-For; anything there that is not this host means the caller is elsewhere.
@@ -113,7 +114,7 @@ class Exchange : public Poco::Net::HTTPRequestHandler {
         // Without a length there is no body; Poco would wait for the connection's end instead.
         const bool has_body = poco.hasContentLength() || poco.getChunkedTransferEncoding();
         const bool announced_too_large =
-            poco.hasContentLength() && poco.getContentLength64() > static_cast<Poco::Int64>(kMaxBodyBytes);
+            poco.hasContentLength() && poco.getContentLength64() > static_cast<Poco::Int64>(kMaxDiscardedBodyBytes);
         const BodyRead read = announced_too_large ? BodyRead::too_large
                               : has_body          ? read_body(poco.stream(), request.body)
                                                   : BodyRead::ok;
