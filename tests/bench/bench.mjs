@@ -14,7 +14,7 @@ import { openStreams } from './streams.mjs';
 
 const seconds = Number(process.env.LUMEN_BENCH_SECONDS ?? 4);
 const rounds = Number(process.env.LUMEN_BENCH_ROUNDS ?? 5);
-const CONNECTIONS = 128;
+const CONNECTIONS = 128;  // enough that a worker never waits for one request's flush to disk
 const STREAMS = 1000;
 
 /// The gate and a bare nginx before the same model server, one worker each, no access log on either side.
