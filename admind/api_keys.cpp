@@ -36,7 +36,7 @@ struct Period {
     const char* name;
     std::int64_t seconds;  ///< 0: for ever
 };
-constexpr Period kPeriods[] = {{"day", 86'400}, {"week", 7 * 86'400}, {"month", 30 * 86'400}, {"total", 0}};
+constexpr Period kPeriods[] = {{"day", 86'400}, {"week", 604'800}, {"month", 2'592'000}, {"total", 0}};
 
 const char* period_name(std::int64_t seconds) {
     for (const Period& period : kPeriods) {

@@ -4,6 +4,8 @@
 #include <Poco/Message.h>
 #include <sys/stat.h>
 
+#include <filesystem>
+
 #include "admind/account_setup.h"
 #include "admind/bounds.h"
 #include "admind/json_log.h"
@@ -25,7 +27,7 @@ LedgerJobsSettings jobs_settings(const Settings& settings, const std::string& st
     jobs.database_url = settings.app.database_url;
     jobs.redis_url = settings.redis_url;
     jobs.redis_timeout = kRedisTimeout;
-    jobs.spool_directory = state_directory;
+    jobs.spool_directory = state_directory.empty() ? std::filesystem::temp_directory_path().string() : state_directory;
     return jobs;
 }
 
@@ -72,7 +74,7 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
       ledger_postgres_(settings_.current()->app.database_url, kLedgerConnections,
                        settings_.current()->app.database_pool_timeout),
       ledger_redis_(settings_.current()->redis_url, kLedgerConnections, kRedisTimeout),
-      book_(ledger_postgres_, ledger_redis_),
+      book_(ledger_postgres_, ledger_redis_, state_directory),
       leader_(settings_.current()->app.database_url),
       ledger_jobs_(jobs_settings(*settings_.current(), state_directory), book_, leader_),
       publisher_(settings_, postgres_, redis_),

@@ -23,7 +23,9 @@ namespace lumen::admind {
 
 class Daemon {
  public:
-    /// `path`: the file the settings came from, looked at for changes every 2 s. `state_directory` must exist.
+    /// `path`: the file the settings came from, looked at for changes every 2 s. `state_directory`: this daemon's own,
+    /// for what must outlive it besides the stores; empty: there is none, so revocations are refused while the book is
+    /// away, and events that only a person can judge go to the temporary directory.
     Daemon(Settings settings, std::string path, Environment environment, const std::string& state_directory);
     ~Daemon();
 

@@ -6,7 +6,6 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
-#include <filesystem>
 #include <iostream>
 
 #include "admind/commands.h"
@@ -27,11 +26,11 @@ void print_findings(const SettingsResult& result, std::ostream& out) {
     }
 }
 
-/// Where events that only a person can judge are kept. systemd names it; without it they go where temporary files do.
+/// The directory that systemd gave this service; empty if it runs without. Never a shared one: what is noted there is
+/// done to this daemon's book.
 std::string state_directory(const Environment& environment) {
     const auto named = environment.find("STATE_DIRECTORY");
-    if (named != environment.end() && !named->second.empty()) return named->second.substr(0, named->second.find(':'));
-    return std::filesystem::temp_directory_path().string();
+    return named == environment.end() ? std::string() : named->second.substr(0, named->second.find(':'));
 }
 
 int serve(Settings settings, const std::string& path, const Environment& environment) {
