@@ -239,13 +239,13 @@ void SseEventReader::read_chunk(std::string_view data) {
     bool has_usage_object = false;
     bool kept_before = false;      // a member that is not cut precedes
     std::size_t previous_end = 0;  // of the member before
-    std::optional<std::size_t> open_cut;
+    std::size_t open_cut = 0;      // 0: none, as a member begins behind its brace
 
     JsonMembers members(data);
     JsonMember member;
     while (members.next(member)) {
-        if (open_cut) mark_usage_member(*open_cut, member.begin);
-        open_cut.reset();
+        if (open_cut != 0) mark_usage_member(open_cut, member.begin);
+        open_cut = 0;
         if (member.key == "usage") {
             if (kept_before) {
                 mark_usage_member(previous_end, member.end);  // with the comma before it
@@ -261,7 +261,7 @@ void SseEventReader::read_chunk(std::string_view data) {
         }
         previous_end = member.end;
     }
-    if (open_cut) mark_usage_member(*open_cut, previous_end);
+    if (open_cut != 0) mark_usage_member(open_cut, previous_end);
 
     if (members.malformed()) {
         facts_.usage.reset();
