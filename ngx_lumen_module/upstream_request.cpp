@@ -26,11 +26,6 @@ std::string_view operation_path(Operation operation) noexcept {
     return "";
 }
 
-/// Only these two dialects know stream_options; the others send their usage unasked.
-bool has_stream_options(Operation operation) noexcept {
-    return operation == Operation::chat_completions || operation == Operation::completions;
-}
-
 /// A chain made back to front or front to back would do; this one appends.
 class ChainBuilder {
  public:
@@ -110,7 +105,8 @@ void restore_client_uri(Request& request) noexcept {
 ngx_int_t build_upstream_request(Request& request) {
     ngx_http_request_t* r = request.r;
     const CatalogueEndpoint& endpoint = *request.routing.endpoint;
-    const bool ask_usage = request.facts.stream && !request.facts.wants_usage && has_stream_options(request.operation);
+    const bool ask_usage =
+        request.facts.stream && !request.facts.wants_usage && takes_stream_options(request.operation);
     const std::vector<Splice> splices = upstream_splices(request.facts, request.body, endpoint.upstream_model,
                                                          ask_usage, ask_usage && endpoint.continuous_usage);
     ChainBuilder body(r->pool);
