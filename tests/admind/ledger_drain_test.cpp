@@ -1,6 +1,7 @@
 // Draining: each event once in the book, whatever happens on the way (ledger.md 6.1, T7).
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "admind/stream_trim.h"
@@ -10,6 +11,47 @@ namespace lumen::admind {
 namespace {
 
 using LedgerDrain = PrivateLedger;
+
+/// A ledger whose book can be made to wait in the middle of a commit: for a standby that is not there.
+class LedgerDrainCommits : public PrivateLedger {
+ protected:
+    void make_commits_wait() {
+        configure("alter system set synchronous_standby_names = 'nobody'");
+        // The server takes that up in its own time. Once one commit waits, every later one does.
+        std::atomic<bool> seen = false;
+        std::atomic<bool> done = false;
+        std::thread free_them([&] {
+            while (!done) {
+                if (call_on_waiting_commit("pg_cancel_backend")) seen = true;
+                std::this_thread::sleep_for(std::chrono::milliseconds(5));
+            }
+        });
+        wait_until("a commit waits", [&] {
+            execute("create table if not exists probe (); drop table probe");
+            return seen.load();
+        });
+        done = true;
+        free_them.join();
+    }
+    void let_commits_go() { configure("alter system reset synchronous_standby_names"); }
+
+    /// False: no commit is waiting.
+    bool call_on_waiting_commit(const std::string& function) {
+        auto connection = postgres.acquire();
+        pqxx::nontransaction look(*connection);
+        return !look.exec("select " + function +
+                          "(pid) from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database()")
+                    .empty();
+    }
+
+ private:
+    void configure(const std::string& statement) {
+        auto connection = postgres.acquire();
+        pqxx::nontransaction admin(*connection);
+        admin.exec(statement);
+        admin.exec("select pg_reload_conf()");
+    }
+};
 
 TEST_F(LedgerDrain, a_charge_is_in_rows_balance_key_totals_and_quarters) {
     make_ready();
@@ -76,35 +118,16 @@ TEST_F(LedgerDrain, two_drainers_book_each_event_once) {
     EXPECT_EQ(number("select count(*) from ledger_events"), 20 + 50 * 20);
 }
 
-TEST_F(LedgerDrain, a_commit_whose_answer_is_lost_is_not_booked_twice) {
+TEST_F(LedgerDrainCommits, a_commit_whose_answer_is_lost_is_not_booked_twice) {
     make_ready();
     const Account account = new_account(coins(5));
     charge(account, NanoCoins(17));
-    // The commit is done, but waits for a standby that is not there; its connection is cut while it waits.
-    {
-        auto connection = postgres.acquire();
-        pqxx::nontransaction admin(*connection);
-        admin.exec("alter system set synchronous_standby_names = 'nobody'");
-        admin.exec("select pg_reload_conf()");
-    }
-    std::thread cut([&] {
-        wait_until("the commit waits", [&] {
-            auto connection = postgres.acquire();
-            pqxx::nontransaction look(*connection);
-            return !look.exec(
-                            "select pg_terminate_backend(pid) from pg_stat_activity "
-                            "where wait_event = 'SyncRep' and datname = current_database()")
-                        .empty();
-        });
-    });
+    make_commits_wait();
+    std::thread cut(
+        [&] { wait_until("the commit waits", [&] { return call_on_waiting_commit("pg_terminate_backend"); }); });
     EXPECT_THROW(sync.drain(std::chrono::milliseconds(0)), std::exception);
     cut.join();
-    {
-        auto connection = postgres.acquire();
-        pqxx::nontransaction admin(*connection);
-        admin.exec("alter system reset synchronous_standby_names");
-        admin.exec("select pg_reload_conf()");
-    }
+    let_commits_go();
     EXPECT_EQ(number("select count(*) from ledger_events"), 2) << "the commit had happened";
     drain();
     EXPECT_EQ(number("select count(*) from ledger_events"), 2);

@@ -24,9 +24,12 @@ export const blows = {
   'Postgres killed': (stack) => killAndStart(stack, 'postgres'),
   'model server killed': (stack) => killAndStart(stack, 'model0'),
   'worker killed': async (stack, random) => {
-    const workers = stack.workers();
-    process.kill(pick(workers, random), 'SIGKILL');
-    await waitFor('a new worker', () => stack.workers().length === workers.length);
+    const victim = pick(stack.workers(), random);
+    process.kill(victim, 'SIGKILL');
+    await waitFor('a new worker', () => {
+      const now = stack.workers();
+      return !now.includes(victim) && now.length >= stack.instance.workers;
+    });
   },
   'nginx reloaded': (stack) => stack.reload(),
   'Redis frozen': (stack, random) => freeze(stack, 'redis', 200 + random() * 2500),
