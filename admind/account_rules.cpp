@@ -55,12 +55,6 @@ ModelIds read_model_ids(pqxx::transaction_base& transaction) {
     return ids;
 }
 
-std::string array_literal(const std::vector<ModelId>& ids) {
-    std::string text = "{";
-    for (const ModelId id : ids) text += (text.size() > 1 ? "," : "") + std::to_string(id);
-    return text + "}";
-}
-
 }  // namespace
 
 AccessRules access_rules(pqxx::transaction_base& transaction, const AccessSettings& access) {
@@ -166,8 +160,8 @@ ResolvedAccount resolve_account(const RuleBook& book, const AccountRules& rules)
 }
 
 PolicyId policy_of(pqxx::transaction_base& transaction, const ResolvedAccount& resolved) {
-    const std::string allowed = array_literal(resolved.allowed);
-    const std::string needs_consent = array_literal(resolved.needs_consent);
+    const std::string allowed = sql_ids(resolved.allowed);
+    const std::string needs_consent = sql_ids(resolved.needs_consent);
     const std::string canonical = std::string(resolved.budget.strict ? "strict" : "soft") + allowed + needs_consent;
     unsigned char digest[SHA256_DIGEST_LENGTH];
     SHA256(reinterpret_cast<const unsigned char*>(canonical.data()), canonical.size(), digest);

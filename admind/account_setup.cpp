@@ -105,12 +105,15 @@ std::vector<Change> resolve_accounts(pqxx::transaction_base& transaction, const 
     return changes;
 }
 
-/// Keys without limits of their own have the site's. Returns those that changed.
+/// The site's rates, or a key's own where these are stricter. Returns the keys that changed.
 std::vector<KeyId> apply_key_rates(pqxx::transaction_base& transaction, const RateSettings& rates) {
     std::vector<KeyId> changed;
     for (const auto& row : transaction.exec_params(
-             "update api_keys set requests_per_minute = $1, tokens_per_minute = $2, ver = ver + 1 where state <> 2"
-             " and kind = 'user' and (requests_per_minute <> $1 or tokens_per_minute <> $2) returning id",
+             "update api_keys k set requests_per_minute = n.rpm, tokens_per_minute = n.tpm, ver = k.ver + 1"
+             " from (select id, coalesce(least(nullif($1::bigint, 0), own_requests_per_minute), 0) rpm,"
+             " coalesce(least(nullif($2::bigint, 0), own_tokens_per_minute), 0) tpm from api_keys) n"
+             " where n.id = k.id and k.state <> 2 and k.kind = 'user'"
+             " and (k.requests_per_minute, k.tokens_per_minute) <> (n.rpm, n.tpm) returning k.id",
              per_minute(rates.requests), per_minute(rates.tokens))) {
         changed.push_back(row[0].as<KeyId>());
     }

@@ -151,9 +151,9 @@ Json models_json(pqxx::transaction_base& transaction, const Json& prices) {
     return models;
 }
 
-Json id_list(const pqxx::field& json_array) {
-    const auto ids = parse_json(json_array.c_str());
-    return ids && ids->is_array() ? *ids : Json::array();
+Json list_of(const pqxx::field& json_array) {
+    const auto list = parse_json(json_array.c_str());
+    return list && list->is_array() ? *list : Json::array();
 }
 
 Json policies_json(pqxx::transaction_base& transaction, std::set<PolicyId>& ids) {
@@ -167,15 +167,19 @@ Json policies_json(pqxx::transaction_base& transaction, std::set<PolicyId>& ids)
                column + ")), '[]')";
     };
     Json policies = Json::array();
-    for (const auto& row : transaction.exec(
-             "select id, strict, " + living("p.allowed") + ", " + living("p.needs_consent") +
-             " from policies p where last_used_at > now() - interval '" + kPolicyAfterlife + "' order by id")) {
+    for (const auto& row :
+         transaction.exec("select id, strict, " + living("p.allowed") + ", " + living("p.needs_consent") +
+                          ", any_model, to_jsonb(addresses)"
+                          " from policies p where last_used_at > now() - interval '" +
+                          kPolicyAfterlife + "' order by id")) {
         const auto id = row[0].as<PolicyId>();
         ids.insert(id);
         policies.push_back({{"id", id},
                             {"mode", row[1].as<bool>() ? "strict" : "soft"},
-                            {"allowed", id_list(row[2])},
-                            {"needs_consent", id_list(row[3])}});
+                            {"any_model", row[4].as<bool>()},
+                            {"addresses", list_of(row[5])},
+                            {"allowed", list_of(row[2])},
+                            {"needs_consent", list_of(row[3])}});
     }
     return policies;
 }

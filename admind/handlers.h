@@ -21,6 +21,7 @@ Answer post_key_draft(const Call& call);
 Answer delete_key_draft(const Call& call);
 Answer post_my_key(const Call& call);
 Answer get_my_keys(const Call& call);
+Answer patch_my_key(const Call& call);
 Answer delete_my_key(const Call& call);
 Answer get_account_keys(const Call& call);
 Answer post_account_key(const Call& call);

@@ -15,7 +15,7 @@ std::string fill_in_secret(NewKey& key, std::string_view installation_secret) {
     return secret;
 }
 
-KeyDraft make_draft(pqxx::transaction_base& transaction, std::string_view installation_secret, AccountId account,
+KeyDraft make_draft(pqxx::transaction_base& transaction, std::string_view installation_secret, const DraftOwner& owner,
                     std::int64_t now_ms) {
     NewKey key;
     KeyDraft draft;
@@ -25,19 +25,23 @@ KeyDraft make_draft(pqxx::transaction_base& transaction, std::string_view instal
     draft.id = new_request_id();
     draft.expires_ms = now_ms + std::chrono::milliseconds(kDraftLife).count();
     transaction.exec_params0(
-        "insert into key_drafts (account_id, id, key_hash, hint, expires_at)"
-        " values ($1, $2::uuid, $3, $4, to_timestamp($5::numeric / 1000))"
-        " on conflict (account_id) do update set id = excluded.id, key_hash = excluded.key_hash, hint = excluded.hint,"
+        "insert into key_drafts (account_id, by_user, id, key_hash, hint, expires_at)"
+        " values ($1, $2, $3::uuid, $4, $5, to_timestamp($6::numeric / 1000))"
+        " on conflict (account_id, by_user) do update set id = excluded.id, key_hash = excluded.key_hash, hint = "
+        "excluded.hint,"
         " expires_at = excluded.expires_at",
-        account, draft.id, pqxx::binarystring(draft.hash.data(), draft.hash.size()), draft.hint, draft.expires_ms);
+        owner.account, owner.by_user, draft.id, pqxx::binarystring(draft.hash.data(), draft.hash.size()), draft.hint,
+        draft.expires_ms);
     return draft;
 }
 
-std::optional<KeyDraft> take_draft(pqxx::transaction_base& transaction, AccountId account, const std::string& id) {
+std::optional<KeyDraft> take_draft(pqxx::transaction_base& transaction, const DraftOwner& owner,
+                                   const std::string& id) {
     // Compared as text: an id that is no UUID is simply not there.
     const auto rows = transaction.exec_params(
-        "delete from key_drafts where account_id = $1 and id::text = $2 returning key_hash, hint, expires_at > now()",
-        account, id);
+        "delete from key_drafts where account_id = $1 and by_user = $2 and id::text = $3"
+        " returning key_hash, hint, expires_at > now()",
+        owner.account, owner.by_user, id);
     if (rows.empty() || !rows[0][2].as<bool>()) return std::nullopt;
     const pqxx::binarystring hash(rows[0][0]);
     KeyDraft draft;
@@ -48,8 +52,9 @@ std::optional<KeyDraft> take_draft(pqxx::transaction_base& transaction, AccountI
     return draft;
 }
 
-void discard_draft(pqxx::transaction_base& transaction, AccountId account, const std::string& id) {
-    transaction.exec_params0("delete from key_drafts where account_id = $1 and id::text = $2", account, id);
+void discard_draft(pqxx::transaction_base& transaction, const DraftOwner& owner, const std::string& id) {
+    transaction.exec_params0("delete from key_drafts where account_id = $1 and by_user = $2 and id::text = $3",
+                             owner.account, owner.by_user, id);
 }
 
 }  // namespace lumen::admind

@@ -22,11 +22,16 @@ struct KeyDraft {
     KeyHash hash{};
     std::int64_t expires_ms = 0;
 };
-/// Replaces the account's draft, if there was one. The draft cannot authenticate: no gate knows its hash.
-KeyDraft make_draft(pqxx::transaction_base& transaction, std::string_view installation_secret, AccountId account,
+/// Whose draft it is: of which account, and made by whom (0: an operator).
+struct DraftOwner {
+    AccountId account = 0;
+    std::int64_t by_user = 0;
+};
+/// Replaces the owner's draft, if there was one. The draft cannot authenticate: no gate knows its hash.
+KeyDraft make_draft(pqxx::transaction_base& transaction, std::string_view installation_secret, const DraftOwner& owner,
                     std::int64_t now_ms);
 /// The draft, which is then used up; nullopt if it is another one's, discarded, or too old.
-std::optional<KeyDraft> take_draft(pqxx::transaction_base& transaction, AccountId account, const std::string& id);
-void discard_draft(pqxx::transaction_base& transaction, AccountId account, const std::string& id);
+std::optional<KeyDraft> take_draft(pqxx::transaction_base& transaction, const DraftOwner& owner, const std::string& id);
+void discard_draft(pqxx::transaction_base& transaction, const DraftOwner& owner, const std::string& id);
 
 }  // namespace lumen::admind

@@ -180,10 +180,13 @@ KeyId insert_key(pqxx::transaction_base& transaction, const NewKey& key) {
 bool mark_key_revoked(pqxx::transaction_base& transaction, AccountId account, KeyId key, std::string_view actor) {
     const auto changed = transaction.exec_params(
         "update api_keys set state = 2, revoked_at = now(), revoked_by = $3, ver = ver + 1 "
-        "where id = $2 and account_id = $1 and state <> 2",
+        "where id = $2 and account_id = $1 and kind = 'user' and state <> 2",
         account, key, std::string(actor));
     if (changed.affected_rows() > 0) return true;
-    if (transaction.exec_params("select 1 from api_keys where id = $2 and account_id = $1", account, key).empty()) {
+    // The hidden key of web chat is nobody's to revoke.
+    const auto known = transaction.exec_params(
+        "select 1 from api_keys where id = $2 and account_id = $1 and kind = 'user'", account, key);
+    if (known.empty()) {
         no_such("key", key);
     }
     return false;

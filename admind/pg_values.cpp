@@ -19,4 +19,10 @@ std::vector<std::string> read_texts(const pqxx::field& field) {
     return texts;
 }
 
+std::string sql_ids(const std::vector<std::int64_t>& ids) {
+    std::string text = "{";
+    for (const std::int64_t id : ids) text += (text.size() > 1 ? "," : "") + std::to_string(id);
+    return text + "}";
+}
+
 }  // namespace lumen::admind

@@ -23,6 +23,8 @@ inline std::string sql_optional(const std::optional<std::int64_t>& number) {
 
 /// A JSON array, for `array(select jsonb_array_elements_text($1::jsonb))`.
 std::string sql_texts(const std::vector<std::string>& texts);
+/// For `$1::bigint[]`.
+std::string sql_ids(const std::vector<std::int64_t>& ids);
 /// From a column given as `to_jsonb(texts)`.
 std::vector<std::string> read_texts(const pqxx::field& field);
 

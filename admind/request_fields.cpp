@@ -171,6 +171,10 @@ const Json* RequestFields::object(const char* name) {
     return find(name, Need::optional);
 }
 
+bool RequestFields::given(const char* name) const {
+    return body_.is_object() && body_.contains(name);
+}
+
 void RequestFields::error(std::string path, std::string code, std::string message) {
     errors_.push_back({std::move(path), std::move(code), std::move(message)});
 }

@@ -34,6 +34,9 @@ class RequestFields {
     /// The member as an object for a reader of its own; null if absent.
     const Json* object(const char* name);
 
+    /// Is the member there, be it as null? In a change, null takes back what was set.
+    bool given(const char* name) const;
+
     void error(std::string path, std::string code, std::string message);
     /// Errors of a reader of a member are ours, below its name.
     void take_errors(const char* name, RequestFields& inner);

@@ -29,6 +29,7 @@ const std::vector<Route>& routes() {
         {"DELETE", "/api/v1/me/keys/draft/{id}", user, delete_key_draft},
         {"GET", "/api/v1/me/keys", user, get_my_keys},
         {"POST", "/api/v1/me/keys", user, post_my_key},
+        {"PATCH", "/api/v1/me/keys/{id}", user, patch_my_key},
         {"DELETE", "/api/v1/me/keys/{id}", user, delete_my_key},
         {"GET", "/api/v1/me/models", user, get_my_models},
         {"POST", "/api/v1/me/consents", user, post_my_consent},

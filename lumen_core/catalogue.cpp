@@ -184,6 +184,12 @@ class CatalogueReader {
         const std::string_view mode = object.text("mode", 1, kMaxNameBytes);
         policy.strict = mode == "strict";
         if (!policy.strict && mode != "soft") object.wrong("mode", "must be soft or strict");
+        policy.any_model = object.flag("any_model");
+        object.each_text("addresses", kMaxAddressRanges, [&](std::string_view text) {
+            const auto range = parse_address_range(text);
+            if (!range) return object.wrong("addresses", "must be ranges of IP addresses");
+            policy.addresses.push_back(*range);
+        });
         read_verdicts(object, "allowed", Verdict::allowed, policy);
         read_verdicts(object, "needs_consent", Verdict::needs_consent, policy);
         catalogue_->policies.emplace(policy.id, std::move(policy));
@@ -233,8 +239,14 @@ const CataloguePrice& CatalogueModel::price_at(std::int64_t unix_ms) const noexc
 }
 
 Verdict CataloguePolicy::verdict(ModelId model) const noexcept {
+    if (any_model) return Verdict::allowed;
     const auto found = verdicts.find(model);
     return found == verdicts.end() ? Verdict::blocked : found->second;
+}
+
+bool CataloguePolicy::allows(const AddressBytes& caller) const noexcept {
+    return addresses.empty() || std::any_of(addresses.begin(), addresses.end(),
+                                            [&](const AddressRange& range) { return range.contains(caller); });
 }
 
 const CatalogueModel* Catalogue::find(std::string_view name) const noexcept {

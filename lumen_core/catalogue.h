@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "lumen_core/address_range.h"
 #include "lumen_core/credential_seal.h"
 #include "lumen_core/endpoint_choice.h"
 #include "lumen_core/ids.h"
@@ -73,8 +74,11 @@ enum class Verdict : std::uint8_t { blocked = 0, allowed = 1, needs_consent = 2 
 struct CataloguePolicy {
     PolicyId id = 0;
     bool strict = false;                            ///< mode of the accounts with this policy
+    bool any_model = false;                         ///< of a key that names no models: none is blocked
     std::unordered_map<ModelId, Verdict> verdicts;  ///< models not listed are blocked
+    std::vector<AddressRange> addresses;            ///< of a key: where its callers must be; empty: anywhere
     Verdict verdict(ModelId model) const noexcept;
+    bool allows(const AddressBytes& caller) const noexcept;
 };
 
 /// An immutable snapshot. A request keeps the one it began with, and so its price.

@@ -125,6 +125,7 @@ void read_facts(Request& request) {
 
 /// spec/rest.md §4, as far as this worker can tell; consent is looked at by admit itself.
 Refusal verdict_on(const Request& request) noexcept {
+    if (!comes_from_allowed_address(request)) return Refusal::ip_not_allowed;
     const CatalogueModel* model = request.model;
     if (model == nullptr || model->disabled) return Refusal::model_not_found;
     if (request.policy->verdict(model->id) == Verdict::blocked) {

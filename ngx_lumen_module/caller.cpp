@@ -1,5 +1,8 @@
 #include "ngx_lumen_module/caller.h"
 
+#include <algorithm>
+#include <cstring>
+#include <optional>
 #include <utility>
 
 #include "ngx_lumen_module/foreign_key_limit.h"
@@ -42,7 +45,28 @@ bool find_policy(const Catalogue& catalogue, PolicyId id, const CataloguePolicy*
     return id == 0 || policy != nullptr;
 }
 
+/// The client's address, as nginx's own realip module may have set it; a unix socket has none.
+std::optional<AddressBytes> client_address(const ngx_connection_t* connection) noexcept {
+    AddressBytes address{};
+    if (connection->sockaddr->sa_family == AF_INET6) {
+        const auto* in6 = reinterpret_cast<const sockaddr_in6*>(connection->sockaddr);
+        std::copy_n(in6->sin6_addr.s6_addr, address.size(), address.begin());
+        return address;
+    }
+    if (connection->sockaddr->sa_family != AF_INET) return std::nullopt;
+    const auto* in = reinterpret_cast<const sockaddr_in*>(connection->sockaddr);
+    address[10] = address[11] = 0xff;
+    std::memcpy(address.data() + 12, &in->sin_addr, 4);
+    return address;
+}
+
 }  // namespace
+
+bool comes_from_allowed_address(const Request& request) noexcept {
+    if (request.key_policy == nullptr || request.key_policy->addresses.empty()) return true;
+    const auto address = client_address(request.r->connection);
+    return address && request.key_policy->allows(*address);
+}
 
 void identify(Request& request, Step next) {
     if (const Identity* known = find_identity(request.key_hash)) {

@@ -12,6 +12,9 @@ void identify(Request& request, Step next);
 /// `reconsider` if the policies are others, which are then in request.identity; else the request is refused.
 void authorise(Request& request, Step confirmed, Step reconsider);
 
+/// Is the client where the key may be used from? Of a request whose rights are known.
+bool comes_from_allowed_address(const Request& request) noexcept;
+
 /// Sets request.policy and key_policy from the snapshot and true; or false, and `again` follows once more is known, or
 /// the request was refused.
 bool know_rights(Request& request, Step again);

@@ -137,6 +137,10 @@ void on_consents(Request& request, RedisResult result, std::string_view text) {
 
 /// Key and account are alive. Consents are only in Redis: they change without a new policy.
 void answer_models(Request& request) {
+    if (!comes_from_allowed_address(request)) {
+        send_refusal(request.r, &request, Refusal::ip_not_allowed, {});
+        return;
+    }
     const std::vector<Access> accesses = accesses_without_consents(request);
     std::vector<std::string> fields;
     for (std::size_t i = 0; i < accesses.size(); ++i) {

@@ -15,8 +15,8 @@ local account, version, state, expires_ms, policy, rpm, tpm, conc, cap, window_m
 for i = 2, #ARGV do
   if i ~= 5 and i ~= 12 and not (i == 9 and cap == '') and not amount(ARGV[i]) then return 'RANGE' end
 end
-local stored_account, stored_version, stored_state, old_window_ms, old_window_end_ms =
-  unpack(call('HMGET', KEYS[2], 'acct', 'ver', 'st', 'cl', 'ce'))
+local stored_account, stored_version, stored_state, old_cap, old_window_ms, old_window_end_ms =
+  unpack(call('HMGET', KEYS[2], 'acct', 'ver', 'st', 'cap', 'cl', 'ce'))
 if stored_account and stored_account ~= account then return 'RANGE' end
 if nonce and call('HGET', KEYS[1], 'nonce') ~= nonce then return 'NONCE' end
 
@@ -28,8 +28,11 @@ if not stored_account then
   call('HSET', KEYS[2], 'acct', account, 'nh', '0', 'rt', '0', 'tt', '0', 'cu', '0', 'kh', '0', 'last', '0',
     'cl', '0', 'ce', '0')
 elseif newer then
-  -- A window that ended takes its count with it; the one that runs keeps it, whatever else changes.
-  if next_window_end(old_window_end_ms, old_window_ms) then call('HSET', KEYS[2], 'cu', '0') end
+  -- A window that ended takes its count with it, and so does one of another length; the one that runs on keeps it.
+  local new_cap = (old_cap or '') == '' and cap ~= ''
+  if new_cap or window_ms ~= old_window_ms or next_window_end(old_window_end_ms, old_window_ms) then
+    call('HSET', KEYS[2], 'cu', '0')
+  end
 end
 if newer then
   local rates = rpm .. ' ' .. tpm .. ' ' .. conc

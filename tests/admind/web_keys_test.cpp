@@ -5,6 +5,7 @@
 
 #include "lumen_core/account_bucket.h"
 #include "lumen_core/api_key.h"
+#include "lumen_core/catalogue.h"
 #include "tests/admind/private_admind.h"
 #include "tests/admind/private_ledger.h"
 
@@ -252,6 +253,175 @@ TEST(Keys, wishes_that_make_no_sense_are_refused_field_by_field) {
     for (const Json& error : reply.body["errors"]) paths.insert(error["path"].get<std::string>());
     EXPECT_EQ(paths, (std::set<std::string>{"name", "expires_at", "budget.coins", "budget.period", "budget.extra"}));
     EXPECT_EQ(admind().as_operator("POST", "/api/v1/admin/accounts/999999/keys", {{"name", "k"}}).status, 404);
+}
+
+// ---- changes
+
+struct TermRow {
+    const char* name;
+    Json sent;
+    Json shown;
+    const char* columns;  ///< of the key's row
+    std::vector<std::string> stored;
+};
+void PrintTo(const TermRow& row, std::ostream* out) {
+    *out << row.name;
+}
+
+class KeyTermsTable : public ::testing::TestWithParam<TermRow> {};
+
+TEST_P(KeyTermsTable, are_set_at_save_or_later_shown_as_stored_and_taken_back_by_null) {
+    const TermRow& row = GetParam();
+    const auto person = admind().new_person();
+    const auto stored = [&](const std::string& id) {
+        return admind().row(std::string("select ") + row.columns + " from api_keys where id = " + id);
+    };
+    Json body{{"draft_id", draft_of(person).body["draft_id"]}, {"name", "with terms"}};
+    body[row.name] = row.sent;
+    const HttpReply saved = person.call("POST", "/api/v1/me/keys", body);
+    ASSERT_EQ(saved.status, 201) << saved.text;
+    EXPECT_EQ(saved.body[row.name], row.shown);
+    EXPECT_EQ(stored(saved.body["id"].get<std::string>()), row.stored);
+
+    const HttpReply plain = save(person, draft_of(person));
+    const std::string path = "/api/v1/me/keys/" + plain.body["id"].get<std::string>();
+    EXPECT_TRUE(plain.body[row.name].empty()) << plain.text;
+    const HttpReply changed = person.call("PATCH", path, {{row.name, row.sent}});
+    ASSERT_EQ(changed.status, 200) << changed.text;
+    EXPECT_EQ(changed.body[row.name], row.shown);
+    EXPECT_EQ(changed.body["name"], "my-script") << "what is not named stays";
+    EXPECT_EQ(stored(plain.body["id"].get<std::string>()), row.stored);
+    const HttpReply taken_back = person.call("PATCH", path, {{row.name, nullptr}});
+    EXPECT_EQ(taken_back.body[row.name], plain.body[row.name]);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    spec_rest_2, KeyTermsTable,
+    ::testing::Values(
+        TermRow{"models", {"plain", "asks"}, {"asks", "plain"}, "array_length(models, 1), policy_id > 0", {"2", "t"}},
+        TermRow{"allowed_ips",
+                {"192.0.2.9/24", "::1"},
+                {"192.0.2.0/24", "::1/128"},
+                "array_to_string(allowed_ips, ' '), policy_id > 0",
+                {"192.0.2.0/24 ::1/128", "t"}},
+        TermRow{"rpm", 5, 5, "own_requests_per_minute, requests_per_minute", {"5", "5"}},
+        TermRow{"tpm", 1000, 1000, "own_tokens_per_minute, tokens_per_minute", {"1000", "1000"}},
+        TermRow{"concurrency", 2, 2, "concurrency", {"2"}},
+        TermRow{"expires_at",
+                "2199-01-01T00:00:00Z",
+                "2199-01-01T00:00:00.000Z",
+                "expires_at at time zone 'UTC'",
+                {"2199-01-01 00:00:00"}},
+        TermRow{"budget",
+                {{"coins", "2.5"}, {"period", "day"}},
+                {{"coins", "2.5"}, {"period", "day"}},
+                "cap, cap_len, cap_start is null",
+                {"2500000000", "24:00:00", "f"}}),
+    [](const auto& each) { return std::string(each.param.name); });
+
+TEST(Keys, a_keys_own_rate_never_passes_the_sites) {
+    const auto person = admind().new_person();
+    const HttpReply saved = save(person, draft_of(person));
+    const auto id = saved.body["id"].get<std::string>();
+    person.call("PATCH", "/api/v1/me/keys/" + id, {{"rpm", 500'000'000}});
+    EXPECT_EQ(admind().row("select requests_per_minute from api_keys where id = " + id)[0], "100000");
+}
+
+TEST(Keys, are_renamed_paused_and_resumed_until_they_are_deleted) {
+    const auto person = admind().new_person();
+    const HttpReply saved = save(person, draft_of(person));
+    const auto id = saved.body["id"].get<std::string>();
+    const std::string path = "/api/v1/me/keys/" + id;
+    const auto state = [&] {
+        RedisLink redis(admind().redis_server.url(), std::chrono::seconds(5));
+        return std::string(
+            reply_text(redis.command({"HGET", api_key_key(std::stoll(person.account), std::stoll(id)), "st"}).get()));
+    };
+    EXPECT_EQ(person.call("PATCH", path, {{"name", " renamed "}}).body["name"], "renamed");
+    EXPECT_EQ(person.call("PATCH", path, {{"name", ""}}).status, 422);
+    const HttpReply paused = person.call("PATCH", path, {{"paused", true}});
+    EXPECT_EQ(paused.body["paused"], true);
+    EXPECT_EQ(paused.body["name"], "renamed");
+    EXPECT_EQ(state(), "3");
+    EXPECT_EQ(person.call("PATCH", path, {{"paused", false}}).body["paused"], false);
+    EXPECT_EQ(state(), "1");
+    EXPECT_EQ(person.call("PATCH", path, Json::object()).status, 200) << "nothing to change is no error";
+    EXPECT_EQ(person.call("PATCH", path, {{"colour", 1}}).status, 422);
+    EXPECT_EQ(admind().new_person().call("PATCH", path, {{"paused", true}}).status, 404) << "P53";
+    EXPECT_EQ(person.call("DELETE", path).status, 204);
+    EXPECT_EQ(person.call("PATCH", path, {{"paused", false}}).status, 404) << "deleted is for ever";
+    EXPECT_EQ(state(), "2");
+}
+
+TEST(Keys, a_keys_policy_is_published_before_the_key_names_it) {
+    const auto person = admind().new_person();
+    const HttpReply saved = save(person, draft_of(person));
+    const auto id = saved.body["id"].get<std::string>();
+    person.call("PATCH", "/api/v1/me/keys/" + id, {{"models", {"plain"}}, {"allowed_ips", {"10.0.0.0/8"}}});
+    RedisLink redis(admind().redis_server.url(), std::chrono::seconds(5));
+    const auto told = redis.command({"HGET", api_key_key(std::stoll(person.account), std::stoll(id)), "pol"});
+    const auto text = redis.command({"GET", kCatalogueKey});
+    const CatalogueResult published = parse_catalogue(reply_text(text.get()), PrivateAdmind::kSecret);
+    ASSERT_TRUE(published.catalogue) << published.error;
+    const CataloguePolicy* policy = published.catalogue->policy(std::stoll(std::string(reply_text(told.get()))));
+    ASSERT_NE(policy, nullptr);
+    EXPECT_EQ(policy->verdict(published.catalogue->find("plain")->id), Verdict::allowed);
+    EXPECT_EQ(policy->verdict(published.catalogue->find("asks")->id), Verdict::blocked);
+    EXPECT_TRUE(policy->allows(*parse_address("10.1.2.3")));
+    EXPECT_FALSE(policy->allows(*parse_address("11.1.2.3")));
+}
+
+TEST(Keys, a_list_of_models_tells_nothing_about_hidden_ones) {
+    const auto person = admind().new_person();
+    const HttpReply draft = draft_of(person);
+    const auto refused = [&](const char* model) {
+        Json body{{"draft_id", draft.body["draft_id"]}, {"name", "k"}, {"models", {"plain", model}}};
+        HttpReply reply = person.call("POST", "/api/v1/me/keys", body);
+        EXPECT_EQ(reply.status, 422);
+        return reply.body["errors"];
+    };
+    EXPECT_EQ(refused("hidden"), refused("nonsense"));
+    EXPECT_EQ(refused("hidden")[0]["path"], "models[1]");
+    EXPECT_EQ(refused("hidden")[0]["code"], "unknown_model");
+}
+
+TEST(Keys, a_cap_of_another_period_counts_from_now_and_one_of_another_size_goes_on) {
+    const auto person = admind().new_person();
+    const auto id = save(person, draft_of(person)).body["id"].get<std::string>();
+    const auto put = [&](const char* coins, const char* period) {
+        const Json budget{{"coins", coins}, {"period", period}};
+        EXPECT_EQ(person.call("PATCH", "/api/v1/me/keys/" + id, {{"budget", budget}}).status, 200);
+        return admind().row("select cap_start from api_keys where id = " + id)[0];
+    };
+    const std::string first = put("1", "day");
+    EXPECT_EQ(put("2", "day"), first);
+    EXPECT_NE(put("2", "week"), first);
+}
+
+TEST(Keys, terms_that_make_no_sense_are_refused_field_by_field) {
+    const auto person = admind().new_person();
+    const auto id = save(person, draft_of(person)).body["id"].get<std::string>();
+    const HttpReply reply = person.call("PATCH", "/api/v1/me/keys/" + id,
+                                        {{"models", Json::array()},
+                                         {"allowed_ips", {"10.0.0.0/8", "somewhere"}},
+                                         {"rpm", 0},
+                                         {"tpm", "many"},
+                                         {"concurrency", -1},
+                                         {"expires_at", "2001-01-01T00:00:00Z"}});
+    EXPECT_EQ(reply.status, 422);
+    std::set<std::string> paths;
+    for (const Json& error : reply.body["errors"]) paths.insert(error["path"].get<std::string>());
+    EXPECT_EQ(paths, (std::set<std::string>{"models", "allowed_ips[1]", "rpm", "tpm", "concurrency", "expires_at"}));
+}
+
+TEST(Keys, the_hidden_key_of_web_chat_is_not_there) {
+    const auto person = admind().new_person();
+    admind().execute("insert into api_keys (account_id, kind) values (" + person.account + ", 'chat')");
+    const auto id = admind().row("select id from api_keys where kind = 'chat' and account_id = " + person.account)[0];
+    EXPECT_TRUE(person.call("GET", "/api/v1/me/keys").body["data"].empty());
+    EXPECT_EQ(person.call("PATCH", "/api/v1/me/keys/" + id, {{"paused", true}}).status, 404);
+    EXPECT_EQ(person.call("DELETE", "/api/v1/me/keys/" + id).status, 404);
+    EXPECT_EQ(admind().row("select state from api_keys where id = " + id)[0], "1");
 }
 
 }  // namespace

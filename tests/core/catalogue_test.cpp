@@ -123,7 +123,14 @@ TEST(catalogue, golden_policies_give_verdicts) {
     ASSERT_NE(strict, nullptr);
     EXPECT_TRUE(strict->strict);
     EXPECT_EQ(strict->verdict(1), Verdict::blocked);
-    EXPECT_EQ(catalogue->policy(3), nullptr);
+    const CataloguePolicy* of_key = catalogue->policy(3);
+    ASSERT_NE(of_key, nullptr);
+    EXPECT_EQ(of_key->verdict(2), Verdict::allowed) << "a key without a list of models adds nothing";
+    EXPECT_TRUE(of_key->allows(*parse_address("192.0.2.200")));
+    EXPECT_TRUE(of_key->allows(*parse_address("2001:db8:5::1")));
+    EXPECT_FALSE(of_key->allows(*parse_address("198.51.100.1")));
+    EXPECT_TRUE(soft->allows(*parse_address("198.51.100.1")));
+    EXPECT_EQ(catalogue->policy(4), nullptr);
 }
 
 TEST(catalogue, listings_say_what_the_document_says) {
@@ -310,6 +317,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongDocument{"policy_of_no_model", set("/policies/1/allowed/0", 77), "policies[1].allowed: no such model"},
         WrongDocument{"policy_model_as_text", set("/policies/1/allowed/0", "1"),
                       "policies[1].allowed: must hold integers only"},
+        WrongDocument{"policy_range", set("/policies/2/addresses/0", "10.0.0.0/33"),
+                      "policies[2].addresses: must be ranges of IP addresses"},
         WrongDocument{"two_verdicts", set("/policies/0/needs_consent/0", 1),
                       "policies[0].needs_consent: a model is there twice"}),
     case_name);

@@ -148,6 +148,25 @@ TEST_F(Configuration, changing_a_key_keeps_what_its_running_window_has_counted) 
     EXPECT_EQ(key_field("cu"), "30") << "the end that was sent is of an older window";
 }
 
+TEST_F(Configuration, a_cap_that_is_new_or_of_another_length_counts_from_nothing) {
+    grant(1000);
+    key_config.cap = NanoCoins(100);
+    key_config.cap_window_ms = 1000;
+    key_config.cap_window_end_ms = kStartMs + 500;
+    configure();
+    settle(costing(admitted(1), 40));
+    key_config.cap_window_ms = 5000;
+    key_config.cap_window_end_ms = kStartMs + 5000;
+    configure();
+    EXPECT_EQ(key_field("cu"), "0");
+    settle(costing(admitted(1), 30));
+    key_config.cap.reset();
+    configure();
+    key_config.cap = NanoCoins(100);
+    configure();
+    EXPECT_EQ(key_field("cu"), "0");
+}
+
 TEST_F(Configuration, a_rebuild_sets_a_keys_counters_and_only_while_it_runs) {
     key_config.cap = NanoCoins(100);
     configure();

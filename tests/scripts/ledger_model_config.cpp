@@ -77,6 +77,8 @@ std::string LedgerModel::apply_key(const KeyConfig& config, const KeyCounters* c
     const bool was_revoked = !is_new && key.config.state == KeyState::revoked;
     if (newer) {
         if (!is_new) roll_window(key);
+        const bool new_cap = config.cap && !key.config.cap;
+        if (new_cap || config.cap_window_ms != key.config.cap_window_ms) key.used = 0;
         key.has_config = true;
         key.version = config.version;
         key.config = config;
