@@ -169,8 +169,8 @@ std::variant<Json, Problem> models_page(const Call& call, pqxx::transaction_base
                           (*content)["m"].is_string();
         const Problem wrong{400, "invalid_cursor", "The cursor is not of this list and order."};
         if (!ours) return wrong;
-        begin =
-            std::find_if(models.begin(), models.end(), [&](const ModelEntry& m) { return m.name == (*content)["m"]; });
+        const auto& last = (*content)["m"].get_ref<const std::string&>();
+        begin = std::find_if(models.begin(), models.end(), [&](const ModelEntry& m) { return m.name == last; });
         if (begin == models.end()) return wrong;
         ++begin;
     }

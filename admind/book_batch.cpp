@@ -30,9 +30,10 @@ void update_balances(pqxx::transaction_base& transaction, const EventBatch& batc
         column(&AccountSums::opn), column(&AccountSums::last_refill_hour), column(&AccountSums::cost),
         column(&AccountSums::requests), column(&AccountSums::tokens_in), column(&AccountSums::tokens_out),
         column(&AccountSums::last_used_ms));
-    if (updated.affected_rows() != accounts.size()) {
+    const auto fitting = static_cast<std::size_t>(updated.affected_rows());
+    if (fitting != accounts.size()) {
         throw LedgerAlarm("balances in the book do not lead to these events: " +
-                          std::to_string(accounts.size() - updated.affected_rows()) + " of " +
+                          std::to_string(accounts.size() - fitting) + " of " +
                           std::to_string(accounts.size()) +
                           " accounts, first account=" + std::to_string(accounts.begin()->first));
     }
@@ -85,8 +86,16 @@ void add_usage_quarters(pqxx::transaction_base& transaction, const EventBatch& b
         column(&UsageSums::last_ms));
 }
 
+pqxx::stream_to into_events(pqxx::transaction_base& transaction) {
+#if PQXX_VERSION_MAJOR >= 7
+    return pqxx::stream_to::table(transaction, pqxx::table_path{"ledger_events"}, kEventColumns);
+#else
+    return pqxx::stream_to(transaction, "ledger_events", kEventColumns);
+#endif
+}
+
 void copy_events(pqxx::transaction_base& transaction, const EventBatch& batch) {
-    pqxx::stream_to copy(transaction, "ledger_events", kEventColumns);
+    pqxx::stream_to copy = into_events(transaction);
     for (std::size_t i = 0; i < batch.size(); ++i) copy << batch.row(i);
     copy.complete();
 }

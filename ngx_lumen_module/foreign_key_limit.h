@@ -1,6 +1,9 @@
 // Keys of a form that is not ours cannot be told from noise without a lookup, so guessing them is limited by address.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "ngx_lumen_module/ngx.h"
 
 namespace lumen {
