@@ -10,6 +10,7 @@
 
 #include "admind/commands.h"
 #include "admind/daemon.h"
+#include "admind/doctor.h"
 #include "admind/json_log.h"
 
 namespace {
@@ -77,6 +78,7 @@ int main(int argc, char** argv) {
     std::string file_to_check;
     app.add_subcommand("check", "Say everything that is wrong with a lumen.yaml")
         ->add_option("file", file_to_check, "instead of --config");
+    app.add_subcommand("doctor", "Look at files, stores, gate and model servers, and say what to do");
     Commands commands;
     commands.add_to(app);
     CLI11_PARSE(app, argc, argv);
@@ -91,6 +93,7 @@ int main(int argc, char** argv) {
     try {
         if (app.got_subcommand("serve")) return serve(std::move(*result.settings), path, environment);
         if (app.got_subcommand("migrate")) return run_migrate(*result.settings);
+        if (app.got_subcommand("doctor")) return run_doctor(*result.settings, path, std::cout);
         return commands.run(app, std::move(*result.settings));
     } catch (const std::exception& problem) {
         std::cerr << "lumen-admind: " << problem.what() << "\n";

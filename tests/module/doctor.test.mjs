@@ -1,0 +1,115 @@
+// lumen-admind doctor: a healthy Lumen has nothing to mend; each thing that an operator can get wrong is named, with
+// what to do about it (L9: it sees a refusal before it says that all is well).
+import assert from 'node:assert/strict';
+import { chmodSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { waitFor } from '../harness/machine.mjs';
+import { startStack } from '../harness/stack.mjs';
+
+let stack;
+before(async () => { stack = await startStack({ name: 'doctor' }); });
+after(() => stack?.stop());
+
+/// What it prints, and whether it found something to mend.
+function doctor() {
+  try {
+    return { healthy: true, text: stack.server('admind').run('doctor') };
+  } catch (error) {
+    return { healthy: false, text: error.message };
+  }
+}
+
+function finds(pattern) {
+  const { healthy, text } = doctor();
+  assert.equal(healthy, false, text);
+  assert.match(text, pattern);
+}
+
+test('of a healthy Lumen it says that nothing is wrong', () => {
+  const { healthy, text } = doctor();
+  assert.ok(healthy, text);
+  for (const part of ['files', 'postgres', 'redis', 'books', 'gate', 'endpoints']) assert.match(text, new RegExp(`^ok +${part}: `, 'm'));
+  assert.match(text, /^Nothing is wrong\.$/m);
+  assert.doesNotMatch(text, /FAIL/);
+});
+
+test('it never prints a secret', () => {
+  const { text } = doctor();
+  for (const secret of [stack.instance.installationSecret, stack.instance.sessionSecret]) assert.ok(!text.includes(secret));
+});
+
+test('a configuration that others can write is named, with the command that mends it', () => {
+  const file = stack.instance.configFile;
+  chmodSync(file, 0o646);
+  try {
+    finds(/^FAIL files: .*lumen\.yaml is open to other users of this host\n +chmod go-w /m);
+  } finally {
+    chmodSync(file, 0o600);
+  }
+});
+
+for (const [setting, wrong, right] of [
+  ['appendonly', 'no', 'yes'], ['maxmemory-policy', 'allkeys-lru', 'noeviction'], ['appendfsync', 'no', 'always'],
+]) {
+  test(`a Redis with ${setting} ${wrong} would lose money`, async () => {
+    await stack.redis('CONFIG', 'SET', setting, wrong);
+    try {
+      finds(new RegExp(`^FAIL redis: .*set ${setting} ${right} \\(it is ${wrong}\\)`, 'm'));
+    } finally {
+      await stack.redis('CONFIG', 'SET', setting, right);
+    }
+  });
+}
+
+test('a Redis that is nearly full is a warning, not a failure', async () => {
+  const [, before] = await stack.redis('CONFIG', 'GET', 'maxmemory');
+  const used = Number(/^used_memory:(\d+)/m.exec(await stack.redis('INFO', 'memory'))[1]);
+  await stack.redis('CONFIG', 'SET', 'maxmemory', String(Math.ceil(used * 1.5)));
+  try {
+    const { healthy, text } = doctor();
+    assert.ok(healthy, text);
+    assert.match(text, /^warn redis: \d+\.\d % of its memory is used\n +raise maxmemory$/m);
+  } finally {
+    await stack.redis('CONFIG', 'SET', 'maxmemory', before);
+  }
+});
+
+test('a missing migration is named', async () => {
+  const [{ name, sha256, applied_at: at }] = await stack.sql('select name, sha256, applied_at from schema_migrations order by name desc limit 1');
+  await stack.sql(`delete from schema_migrations where name = '${name}'`);
+  try {
+    finds(new RegExp(`^FAIL postgres: 1 migrations are missing, first ${name}\\n +lumen-admind migrate$`, 'm'));
+  } finally {
+    await stack.sql(`insert into schema_migrations (name, sha256, applied_at) values ('${name}', '${sha256}', '${at}')`);
+  }
+});
+
+test('an account whose balances differ is named, with the difference', async () => {
+  const wallet = `{b${String(BigInt(stack.account) % 256n).padStart(3, '0')}}:a:${stack.account}`;
+  await waitFor('the book to have every event', async () => {
+    const [{ seq }] = await stack.sql(`select seq from account_balances where account_id = ${stack.account}`);
+    return BigInt(seq) === (await stack.wallet(stack.account)).seq;
+  });
+  await stack.redis('HINCRBY', wallet, 'bal', '1500000000');
+  try {
+    finds(new RegExp(`^FAIL books: account ${stack.account}: .* by 1\\.5\\d* coins`, 'm'));
+  } finally {
+    await stack.redis('HINCRBY', wallet, 'bal', '-1500000000');
+  }
+});
+
+test('a gate that is away, and stores that are away, are found, each with its consequence', async () => {
+  for (const [server, sentence] of [
+    ['nginx', /^FAIL gate: .*\/v1 does not answer/m],
+    ['redis', /^FAIL redis: .*\n +without it every request is refused/m],
+    ['postgres', /^FAIL postgres: .*\n +grants and sign-ins wait for it/m],
+  ]) {
+    await stack.server(server).stop();
+    try {
+      finds(sentence);
+    } finally {
+      await stack.start(server);
+    }
+  }
+  await waitFor('Lumen to be well again', () => doctor().healthy, 60, 500);
+});
