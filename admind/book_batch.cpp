@@ -32,10 +32,9 @@ void update_balances(pqxx::transaction_base& transaction, const EventBatch& batc
         column(&AccountSums::last_used_ms));
     const auto fitting = static_cast<std::size_t>(updated.affected_rows());
     if (fitting != accounts.size()) {
-        throw LedgerAlarm("balances in the book do not lead to these events: " +
-                          std::to_string(accounts.size() - fitting) + " of " +
-                          std::to_string(accounts.size()) +
-                          " accounts, first account=" + std::to_string(accounts.begin()->first));
+        throw LedgerAlarm(
+            "balances in the book do not lead to these events: " + std::to_string(accounts.size() - fitting) + " of " +
+            std::to_string(accounts.size()) + " accounts, first account=" + std::to_string(accounts.begin()->first));
     }
 }
 
