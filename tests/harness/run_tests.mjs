@@ -8,7 +8,7 @@ import { lint } from './lint.mjs';
 import { buildDir, checkout, makeServerDir, tail } from './machine.mjs';
 import { COUNTS } from './test_reporter.mjs';
 
-const SUITES = ['lint', 'core', 'scripts', 'admind', 'module', 'web', 'simulation'];
+const SUITES = ['lint', 'core', 'scripts', 'admind', 'module', 'web', 'simulation', 'package'];
 const PROGRAMS = ['lumen-admind', 'ngx_http_lumen_module', 'lumen-model-server', 'pages', 'test-packages'];
 const JOB_SECONDS = 600;
 const testDir = path.join(checkout, 'tests');
