@@ -113,7 +113,7 @@ Answer post_devlogin(const Call& call) {
 
 Answer post_logout(const Call& call) {
     RedisPool::Lease redis = call.services.redis.acquire();
-    end_session(*redis, session_cookie(call.http.header("cookie")));
+    end_session(*redis, session_cookie(call.http.header("cookie")), call.caller.account);
     Answer answer = redirect(303, "/");
     answer.headers.emplace_back("Set-Cookie", set_cookie_header("", is_https(call.settings), 0));
     return answer;

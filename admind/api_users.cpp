@@ -5,6 +5,7 @@
 #include "admind/audit.h"
 #include "admind/handlers.h"
 #include "admind/request_fields.h"
+#include "admind/sessions.h"
 
 namespace lumen::admind {
 
@@ -175,6 +176,10 @@ Answer patch_user(const Call& call) {
         transaction.commit();
     }
     if (call.services.ledger.enforce_account(user->account) == InForce::not_yet) return not_yet_in_force();
+    if (!*active) {
+        RedisPool::Lease redis = call.services.redis.acquire();
+        end_sessions_of(*redis, user->id, user->account, unix_ms_now());
+    }
     PgPool::Lease lease = call.services.postgres.acquire();
     pqxx::work transaction(*lease);
     Answer answer(200, read_user_json(call, transaction, user->id));

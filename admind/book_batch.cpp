@@ -8,7 +8,7 @@ namespace lumen::admind {
 
 namespace {
 
-void update_balances(pqxx::transaction_base& transaction, const EventBatch& batch) {
+void update_balances(pqxx::transaction_base& transaction, const EventBatch& batch, BookedTotals& booked) {
     const auto& accounts = batch.accounts();
     if (accounts.empty()) return;
     const auto column = [&](std::int64_t AccountSums::*member) {
@@ -24,7 +24,8 @@ void update_balances(pqxx::transaction_base& transaction, const EventBatch& batc
         "$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[]) "
         "as x (account_id, first_seq, last_seq, delta, balance, opn, last_refill_hour, cost, requests, tokens_in, "
         "tokens_out, last_used_ms) "
-        "where b.account_id = x.account_id and b.seq = x.first_seq - 1 and b.balance + x.delta = x.balance",
+        "where b.account_id = x.account_id and b.seq = x.first_seq - 1 and b.balance + x.delta = x.balance "
+        "returning b.account_id, b.spent, b.tokens_in, b.tokens_out",
         pg_integers(accounts, [](const auto& entry) { return entry.first; }), column(&AccountSums::first_seq),
         column(&AccountSums::last_seq), column(&AccountSums::delta), column(&AccountSums::balance),
         column(&AccountSums::opn), column(&AccountSums::last_refill_hour), column(&AccountSums::cost),
@@ -36,26 +37,47 @@ void update_balances(pqxx::transaction_base& transaction, const EventBatch& batc
             "balances in the book do not lead to these events: " + std::to_string(accounts.size() - fitting) + " of " +
             std::to_string(accounts.size()) + " accounts, first account=" + std::to_string(accounts.begin()->first));
     }
+    booked.accounts.reserve(accounts.size());
+    for (const auto& row : updated) {
+        const LiveTotals totals{NanoCoins(row[1].as<std::int64_t>()), row[2].as<std::int64_t>(),
+                                row[3].as<std::int64_t>()};
+        booked.accounts.emplace_back(row[0].as<AccountId>(), totals);
+    }
 }
 
-void add_key_totals(pqxx::transaction_base& transaction, const EventBatch& batch) {
+void add_key_totals(pqxx::transaction_base& transaction, const EventBatch& batch, BookedTotals& booked) {
     const auto& keys = batch.keys();
     if (keys.empty()) return;
     const auto column = [&](std::int64_t UsageSums::*member) {
         return pg_integers(keys, [member](const auto& entry) { return entry.second.usage.*member; });
     };
-    transaction.exec_params(
+    const auto totals = transaction.exec_params(
         "insert into key_totals as t (key_id, account_id, requests, tokens_in, tokens_out, spent, last_used_at) "
         "select key_id, account_id, requests, tokens_in, tokens_out, cost, to_timestamp(last_ms / 1000.0) "
         "from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[]) "
         "as x (key_id, account_id, requests, tokens_in, tokens_out, cost, last_ms) "
         "on conflict (key_id) do update set requests = t.requests + excluded.requests, "
         "tokens_in = t.tokens_in + excluded.tokens_in, tokens_out = t.tokens_out + excluded.tokens_out, "
-        "spent = t.spent + excluded.spent, last_used_at = greatest(t.last_used_at, excluded.last_used_at)",
+        "spent = t.spent + excluded.spent, last_used_at = greatest(t.last_used_at, excluded.last_used_at) "
+        "returning t.key_id, t.account_id, t.requests, t.tokens_in + t.tokens_out, t.spent, "
+        "coalesce((extract(epoch from t.last_used_at) * 1000)::bigint, 0), "
+        "(select k.kind = 'chat' from api_keys k where k.id = t.key_id) is true",
         pg_integers(keys, [](const auto& entry) { return entry.first; }),
         pg_integers(keys, [](const auto& entry) { return entry.second.account; }), column(&UsageSums::requests),
         column(&UsageSums::tokens_in), column(&UsageSums::tokens_out), column(&UsageSums::cost),
         column(&UsageSums::last_ms));
+    booked.keys.reserve(keys.size());
+    for (const auto& row : totals) {
+        if (row[6].as<bool>()) continue;
+        KeyTotals key;
+        key.key = row[0].as<KeyId>();
+        key.account = row[1].as<AccountId>();
+        key.requests = row[2].as<std::int64_t>();
+        key.tokens = row[3].as<std::int64_t>();
+        key.spent = NanoCoins(row[4].as<std::int64_t>());
+        key.last_used_ms = row[5].as<std::int64_t>();
+        booked.keys.push_back(key);
+    }
 }
 
 void add_usage_quarters(pqxx::transaction_base& transaction, const EventBatch& batch) {
@@ -101,11 +123,13 @@ void copy_events(pqxx::transaction_base& transaction, const EventBatch& batch) {
 
 }  // namespace
 
-void book_batch(pqxx::transaction_base& transaction, const EventBatch& batch) {
+BookedTotals book_batch(pqxx::transaction_base& transaction, const EventBatch& batch) {
+    BookedTotals booked;
     copy_events(transaction, batch);
-    update_balances(transaction, batch);
-    add_key_totals(transaction, batch);
+    update_balances(transaction, batch, booked);
+    add_key_totals(transaction, batch, booked);
     add_usage_quarters(transaction, batch);
+    return booked;
 }
 
 }  // namespace lumen::admind

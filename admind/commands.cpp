@@ -8,6 +8,7 @@
 #include "admind/migrations.h"
 #include "admind/operator_tokens.h"
 #include "admind/reconcile_job.h"
+#include "admind/sessions.h"
 
 namespace lumen::admind {
 
@@ -67,6 +68,7 @@ int make_user(Workshop& workshop, const std::string& address, const std::string&
 }
 
 int activate_user(Workshop& workshop, const std::string& address, bool active) {
+    std::int64_t user = 0;
     AccountId account = 0;
     {
         PgPool::Lease lease = workshop.postgres.acquire();
@@ -77,11 +79,17 @@ int activate_user(Workshop& workshop, const std::string& address, bool active) {
             std::cerr << "there is no user with this address\n";
             return 1;
         }
+        user = rows[0][0].as<std::int64_t>();
         account = rows[0][1].as<AccountId>();
-        set_user_active(transaction, rows[0][0].as<std::int64_t>(), account, active);
+        set_user_active(transaction, user, account, active);
         transaction.commit();
     }
-    return say(workshop.book.enforce_account(account));
+    const InForce in_force = workshop.book.enforce_account(account);
+    if (!active && in_force == InForce::yes) {
+        RedisPool::Lease redis = workshop.services.redis.acquire();
+        end_sessions_of(*redis, user, account, unix_ms_now());
+    }
+    return say(in_force);
 }
 
 int create_key(Workshop& workshop, AccountId account, const std::string& name) {

@@ -132,7 +132,9 @@ void LedgerJobs::stop() {
 
 void LedgerJobs::drain() {
     try {
-        const DrainResult result = sync_.drain(kListen);
+        // What is held back for open pages must not wait for the next event (E2).
+        const DrainResult result =
+            sync_.drain(sync_.live_waiting() ? std::chrono::duration_cast<milliseconds>(kLiveInterval) : kListen);
         drained_ += result.events;
         raise("drain", sync_.standing_still());
         sync_.publish_live();

@@ -158,7 +158,7 @@ DrainResult LedgerSync::book_events(const std::vector<Bucket>& buckets) {
         batch.add(event.bucket, event.bseq, event.event);
         result.oldest_at_ms = std::min(result.oldest_at_ms, event.event.at_ms);
     }
-    book_batch(transaction, batch);
+    const BookedTotals booked = book_batch(transaction, batch);
     const std::vector<AccountId> charged = resolve_lates(transaction, batch.lates());
     transaction.exec_params(
         "update stream_positions p set last_bseq = x.last_bseq "
@@ -171,7 +171,7 @@ DrainResult LedgerSync::book_events(const std::vector<Bucket>& buckets) {
         position_[bucket.bucket] = bucket.last_bseq;
         stands_still_.erase(bucket.bucket);
     }
-    for (const auto& [account, sums] : batch.accounts()) live_.changed(account, NanoCoins(sums.balance), sums.last_seq);
+    live_.changed(booked);
     for (AccountId account : charged) book_.send_pending_money(account);
     return result;
 }

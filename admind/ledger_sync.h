@@ -44,6 +44,7 @@ class LedgerSync {
 
     /// Updates of accounts that were held back (at most 4 a second each) and are due now.
     void publish_live() { live_.publish_due(redis_); }
+    bool live_waiting() const noexcept { return live_.waiting(); }
 
  private:
     struct BucketEvents {

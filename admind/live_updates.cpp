@@ -1,16 +1,63 @@
 #include "admind/live_updates.h"
 
+#include <algorithm>
 #include <string>
 
+#include "admind/json.h"
 #include "lumen_core/catalogue.h"
 
 namespace lumen::admind {
 
-void LiveUpdates::changed(AccountId account, NanoCoins balance, std::int64_t seq) {
-    Account& update = accounts_[account];
-    update.balance = balance;
-    update.seq = seq;
-    update.waiting = true;
+namespace {
+
+/// As a row of /me/keys.
+std::string key_json(const KeyTotals& key) {
+    return to_text({{"id", id_json(key.key)},
+                    {"requests", key.requests},
+                    {"tokens", key.tokens},
+                    {"coins", coins_json(key.spent)},
+                    {"last_used_at", utc_json(key.last_used_ms)}});
+}
+
+}  // namespace
+
+void publish_live(RedisLink& redis, AccountId account, const LiveMessage& message) {
+    redis.command({"PUBLISH", kLivePrefix + std::to_string(account), live_message_text(message)});
+}
+
+void publish_live_to_all(RedisLink& redis, const LiveMessage& message) {
+    redis.command({"PUBLISH", kLiveChannel, live_message_text(message)});
+}
+
+void LiveUpdates::changed(const BookedTotals& booked) {
+    for (const auto& [account, totals] : booked.accounts) {
+        Account& update = accounts_[account];
+        update.totals = totals;
+        if (!std::exchange(update.waiting, true)) ++waiting_;
+    }
+    for (const KeyTotals& key : booked.keys) {
+        const auto found = accounts_.find(key.account);
+        if (found == accounts_.end()) continue;  // nothing but lates: their correction follows
+        auto& keys = found->second.keys;
+        const auto known = std::find_if(keys.begin(), keys.end(), [&](const KeyTotals& k) { return k.key == key.key; });
+        if (known != keys.end()) {
+            *known = key;
+        } else if (keys.size() <= kMaxLiveEvents) {
+            keys.push_back(key);
+        }
+    }
+}
+
+LiveMessage LiveUpdates::message_of(Account& update) {
+    LiveMessage message;
+    message.totals = update.totals;
+    if (update.keys.size() > kMaxLiveEvents) {
+        message.events.push_back({LiveEventKind::key, "{}"});  // too many to name: the page loads them again
+    } else {
+        for (const KeyTotals& key : update.keys) message.events.push_back({LiveEventKind::key, key_json(key)});
+    }
+    update.keys.clear();
+    return message;
 }
 
 void LiveUpdates::publish_due(RedisLink& redis) {
@@ -26,10 +73,9 @@ void LiveUpdates::publish_due(RedisLink& redis) {
             continue;
         }
         update.waiting = false;
+        --waiting_;
         update.last = now;
-        redis.append({"PUBLISH", kLivePrefix + std::to_string(account),
-                      R"({"balance":{"coins":")" + format_coins(update.balance) + R"(","nano":")" +
-                          std::to_string(update.balance.nano()) + R"("},"seq":)" + std::to_string(update.seq) + "}"});
+        redis.append({"PUBLISH", kLivePrefix + std::to_string(account), live_message_text(message_of(update))});
         ++it;
     }
     while (redis.outstanding() > 0) redis.next();

@@ -1,33 +1,46 @@
-// Tells open pages that an account's balance changed: PUBLISH lumen:live:<account>, at most four times a second each.
+// Tells open pages what changed of an account: PUBLISH lumen:live:<account> (lumen_core/live_message.h). The gates,
+// which hold the streams, subscribe to the accounts that somebody looks at.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <unordered_map>
+#include <vector>
 
+#include "admind/book_batch.h"
 #include "admind/redis_link.h"
 #include "lumen_core/ids.h"
-#include "lumen_core/money.h"
+#include "lumen_core/live_message.h"
 
 namespace lumen::admind {
 
 inline constexpr auto kLiveInterval = std::chrono::milliseconds(250);
 
-/// The message: {"balance":{"coins":"4.98","nano":"4980000000"},"seq":17}, what the book has after a commit.
+/// Updates are a convenience: an error of Redis drops them, and the next change brings more.
+void publish_live(RedisLink& redis, AccountId account, const LiveMessage& message);
+/// To the pages of all accounts.
+void publish_live_to_all(RedisLink& redis, const LiveMessage& message);
+
+/// The book's counters after each commit of a drainer, at most four messages a second for each account.
 class LiveUpdates {
  public:
-    void changed(AccountId account, NanoCoins balance, std::int64_t seq);
-    /// Publishes what is due. Updates are a convenience: an error of Redis drops them, and the next change brings more.
+    void changed(const BookedTotals& totals);
+    /// Publishes what is due.
     void publish_due(RedisLink& redis);
+    /// Something is held back and will be due within kLiveInterval.
+    bool waiting() const noexcept { return waiting_ > 0; }
 
  private:
     struct Account {
-        NanoCoins balance;
-        std::int64_t seq = 0;
+        LiveTotals totals;
+        std::vector<KeyTotals> keys;  ///< those that changed since the last message
         bool waiting = false;
         std::chrono::steady_clock::time_point last{};
     };
+    static LiveMessage message_of(Account& update);
+
     std::unordered_map<AccountId, Account> accounts_;  ///< only those of the last interval
+    std::size_t waiting_ = 0;
 };
 
 }  // namespace lumen::admind

@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "admind/bounds.h"
+#include "admind/live_updates.h"
 #include "lumen_core/catalogue.h"
 
 namespace lumen::admind {
@@ -77,8 +78,21 @@ std::optional<Session> find_session(RedisLink& redis, std::string_view cookie, s
     return session;
 }
 
-void end_session(RedisLink& redis, std::string_view cookie) {
-    redis.command({"DEL", session_key(cookie)});
+void end_session(RedisLink& redis, std::string_view cookie, AccountId account) {
+    const std::string key = session_key(cookie);
+    redis.command({"DEL", key});
+    LiveMessage message;
+    message.ends_session = key.substr(std::string_view(kSessionPrefix).size());
+    publish_live(redis, account, message);
+}
+
+void end_sessions_of(RedisLink& redis, std::int64_t user, AccountId account, std::int64_t now_ms) {
+    // Longer than any session that it is about.
+    redis.command({"SET", kSessionsSincePrefix + std::to_string(user), std::to_string(now_ms), "PX",
+                   std::to_string(std::chrono::milliseconds(kSessionLife).count())});
+    LiveMessage message;
+    message.ends_all = true;
+    publish_live(redis, account, message);
 }
 
 std::string session_cookie(std::string_view header) {

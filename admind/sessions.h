@@ -12,8 +12,6 @@
 
 namespace lumen::admind {
 
-inline constexpr const char* kSessionCookie = "lumen_session";
-
 struct Session {
     std::int64_t user = 0;
     AccountId account = 0;
@@ -28,7 +26,11 @@ struct NewSession {
 /// Throws RedisUnavailable; so do the others.
 NewSession begin_session(RedisLink& redis, std::int64_t user, AccountId account, std::int64_t now_ms);
 std::optional<Session> find_session(RedisLink& redis, std::string_view cookie, std::int64_t now_ms);
-void end_session(RedisLink& redis, std::string_view cookie);
+/// Also ends its live streams.
+void end_session(RedisLink& redis, std::string_view cookie, AccountId account);
+/// All that a user began before now: the book says so by itself (users.sessions_since), this tells the gates, whose
+/// live streams end.
+void end_sessions_of(RedisLink& redis, std::int64_t user, AccountId account, std::int64_t now_ms);
 
 /// The session cookie's value in a Cookie header; empty if it is not there or not of our form.
 std::string session_cookie(std::string_view cookie_header);

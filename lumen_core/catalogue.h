@@ -27,7 +27,11 @@ inline constexpr const char* kCatalogueKey = "lumen:catalogue";  ///< the docume
 inline constexpr const char* kProbesKey = "lumen:probes";        ///< admind's probe results; also their channel
 inline constexpr const char* kGateReportPrefix = "lumen:gate:";  ///< + gate id: one gate host's report, lives 5 s
 inline constexpr const char* kLivePrefix = "lumen:live:";        ///< + account id: channel of page updates
+inline constexpr const char* kLiveChannel = "lumen:live";        ///< channel of page updates for everybody
 inline constexpr const char* kSessionPrefix = "lumen:session:";  ///< + SHA-256 of the cookie, hex
+/// + user id: sessions begun before this time (Unix ms) are over.
+inline constexpr const char* kSessionsSincePrefix = "lumen:sessions-since:";
+inline constexpr const char* kSessionCookie = "lumen_session";
 
 struct CataloguePrice {
     PriceId id = 0;

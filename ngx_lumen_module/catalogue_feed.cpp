@@ -9,6 +9,7 @@
 #include "lumen_core/api_error.h"
 #include "ngx_lumen_module/conf.h"
 #include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/redis_channels.h"
 #include "ngx_lumen_module/redis_client.h"
 #include "ngx_lumen_module/request.h"
 #include "ngx_lumen_module/shared_zone.h"
@@ -99,7 +100,7 @@ void look() {
                   on_head, nullptr);
 }
 
-void on_announced(std::string_view version) {
+void on_announced(void*, std::string_view version) {
     const ngx_int_t announced = ngx_atoi(reinterpret_cast<u_char*>(const_cast<char*>(version.data())), version.size());
     if (feed.snapshot && announced != NGX_ERROR && announced <= feed.snapshot->version) return;
     fetch();
@@ -125,7 +126,7 @@ void take_probe(EndpointId id, bool healthy, std::int64_t at_ms) {
 
 // {"at_ms":…,"endpoints":[{"id":1,"healthy":true}]}. Every worker hears it and one takes it for all: health is shared,
 // and a bad probe counted once per worker would eject an endpoint for a single failure.
-void on_probes(std::string_view text) {
+void on_probes(void*, std::string_view text) {
     simdjson::dom::parser parser;
     simdjson::dom::element document;
     simdjson::dom::array endpoints;
@@ -210,8 +211,8 @@ ngx_int_t catalogue_feed_init(ngx_cycle_t* cycle) {
     feed.log = cycle->log;
     ngx_queue_init(&feed.waiting);
     redis_on_connected(RedisLane::requests, fetch);
-    redis_subscribe(kCatalogueKey, on_announced);
-    redis_subscribe(kProbesKey, on_probes);
+    subscribe(kCatalogueKey, on_announced, nullptr);
+    subscribe(kProbesKey, on_probes, nullptr);
     // Workers start together; they need not ask together.
     start_timer(feed.look_timer, on_look_time, static_cast<ngx_msec_t>(ngx_random()) % kCatalogueLookMs + 1);
     start_timer(feed.report_timer, on_report_time, kGateReportMs);

@@ -16,6 +16,9 @@ bool has_left(ngx_http_request_t* r) noexcept {
 #if (NGX_HTTP_V2)
     if (r->stream != nullptr) return false;  // nginx marks the stream's connection itself
 #endif
+#if (NGX_HAVE_EPOLLRDHUP)
+    if (ngx_use_epoll_rdhup) return false;  // then a close was seen with the event, as pending_eof
+#endif
     char byte;
     const ssize_t got = recv(connection->fd, &byte, 1, MSG_PEEK);
     return got == 0 || (got == -1 && ngx_socket_errno != NGX_EAGAIN && ngx_socket_errno != EINTR);

@@ -195,6 +195,7 @@ void* create_location_conf(ngx_conf_t* cf) {
     conf->exhausted_status = NGX_CONF_UNSET_UINT;
     conf->tries = NGX_CONF_UNSET_UINT;
     conf->drain_aborted_ms = NGX_CONF_UNSET_MSEC;
+    conf->live_viewers = NGX_CONF_UNSET_UINT;
     return conf;
 }
 

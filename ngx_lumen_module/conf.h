@@ -40,6 +40,7 @@ struct LocationConf {
     ngx_uint_t exhausted_status;  ///< 402 or 429
     ngx_uint_t tries;             ///< endpoints asked at most, 1…16
     ngx_msec_t drain_aborted_ms;  ///< how long an answer is read on after its client left
+    ngx_uint_t live_viewers;      ///< lumen_live viewers=: open streams of a worker at most
 };
 
 MainConf* main_conf(const ngx_http_request_t* r) noexcept;

@@ -7,6 +7,7 @@
 #include "ngx_lumen_module/catalogue_feed.h"
 #include "ngx_lumen_module/conf.h"
 #include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/live.h"
 #include "ngx_lumen_module/metrics.h"
 #include "ngx_lumen_module/metrics_page.h"
 #include "ngx_lumen_module/redis_client.h"
@@ -37,6 +38,8 @@ ngx_command_t commands[] = {
      offsetof(LocationConf, drain_aborted_ms), nullptr},
     {ngx_string("lumen_metrics"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, metrics_directive, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
+    {ngx_string("lumen_live"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1, live_directive,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_null_command,
 };
 
@@ -82,6 +85,7 @@ ngx_int_t init_process(ngx_cycle_t* cycle) {
     return guarded(cycle->log, "start of worker", ngx_int_t{NGX_ERROR}, [&]() -> ngx_int_t {
         if (redis_init_process(cycle) != NGX_OK) return NGX_ERROR;
         if (settle_init_process(cycle) != NGX_OK) return NGX_ERROR;
+        if (live_init_process(cycle) != NGX_OK) return NGX_ERROR;
         return catalogue_feed_init(cycle);
     });
 }
@@ -89,6 +93,7 @@ ngx_int_t init_process(ngx_cycle_t* cycle) {
 void exit_process(ngx_cycle_t* cycle) {
     if (!serves_requests(cycle)) return;
     guarded_void(cycle->log, "end of worker", [&] {
+        live_exit_process();
         settle_exit_process(cycle);
         redis_exit_process(cycle);
     });

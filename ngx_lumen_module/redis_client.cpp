@@ -12,6 +12,7 @@
 
 #include "ngx_lumen_module/conf.h"
 #include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/redis_channels.h"
 #include "ngx_lumen_module/redis_connection.h"
 
 namespace lumen {
@@ -24,7 +25,9 @@ struct RedisCall {
     Lane* lane = nullptr;
     RedisCallback callback = nullptr;  ///< null once answered or detached; the record lives until Redis has answered
     void* owner = nullptr;
-    ngx_event_t deadline{};
+    ngx_queue_t of_deadline{};  ///< in Lane::by_deadline
+    bool has_deadline = false;
+    ngx_msec_t deadline_at = 0;
     ngx_msec_t sent_at = 0;
     std::optional<Script> script;  ///< of an EVALSHA; none once it was repeated as EVAL
     std::size_t head_bytes = 0;    ///< of `command`: what EVAL replaces
@@ -43,22 +46,18 @@ struct Lane {
     ngx_msec_t last_answer_at = 0;
     bool stalled = false;  ///< a deadline passed and nothing has been answered since
     ngx_event_t silence{};
+    /// Calls that are given up at some time, the soonest first. One timer watches the first: most calls are answered
+    /// long before, and one of its own for each would be set and deleted for nothing.
+    ngx_queue_t by_deadline{};
+    ngx_event_t deadline{};
     std::array<void (*)(), kMaxConnectedCallbacks> on_connected{};
     std::vector<std::unique_ptr<RedisCall>> free_calls;
-};
-
-struct Channel {
-    const char* name = nullptr;
-    RedisMessage on_message = nullptr;
 };
 
 /// A worker's Redis: made and ended with the process.
 struct Client {
     ngx_log_t* log = nullptr;
     std::array<Lane, 2> lanes;
-    RedisConnection subscriptions;
-    std::array<Channel, kMaxChannels> channels{};
-    std::size_t channel_count = 0;
 };
 Client* client = nullptr;
 
@@ -106,8 +105,6 @@ void turn_into_eval(RedisCall& record) {
 
 // ---- one call ------------------------------------------------------------------------------------------------------
 
-void on_deadline(ngx_event_t* event);
-
 RedisCall* take_record(Lane& lane) {
     if (lane.free_calls.empty()) return new RedisCall;
     RedisCall* record = lane.free_calls.back().release();
@@ -115,9 +112,41 @@ RedisCall* take_record(Lane& lane) {
     return record;
 }
 
+void forget_deadline(RedisCall& record) noexcept {
+    if (!std::exchange(record.has_deadline, false)) return;
+    ngx_queue_remove(&record.of_deadline);
+    // The timer stays for the next call, but must not hold back a worker that leaves (T56).
+    Lane& lane = *record.lane;
+    if (ngx_exiting && ngx_queue_empty(&lane.by_deadline) && lane.deadline.timer_set) {
+        ngx_del_timer(&lane.deadline);
+    }
+}
+
+RedisCall& call_of(ngx_queue_t* link) noexcept {
+    return *ngx_queue_data(link, RedisCall, of_deadline);
+}
+
+/// `a` is before `b`, also when the clock of milliseconds has begun anew in between.
+bool is_before(ngx_msec_t a, ngx_msec_t b) noexcept {
+    return static_cast<ngx_msec_int_t>(a - b) < 0;
+}
+
+void set_deadline(Lane& lane, RedisCall& record, ngx_msec_t deadline_ms) noexcept {
+    record.has_deadline = true;
+    record.deadline_at = record.sent_at + deadline_ms;
+    // Nearly always the last: they wait equally long.
+    ngx_queue_t* after = ngx_queue_last(&lane.by_deadline);
+    while (after != ngx_queue_sentinel(&lane.by_deadline) &&
+           is_before(record.deadline_at, call_of(after).deadline_at)) {
+        after = ngx_queue_prev(after);
+    }
+    ngx_queue_insert_after(after, &record.of_deadline);
+    if (ngx_queue_head(&lane.by_deadline) == &record.of_deadline) ngx_add_timer(&lane.deadline, deadline_ms);
+}
+
 void give_back(RedisCall* record) {
     Lane& lane = *record->lane;
-    if (record->deadline.timer_set) ngx_del_timer(&record->deadline);
+    forget_deadline(*record);
     record->callback = nullptr;
     record->owner = nullptr;
     record->script.reset();
@@ -127,7 +156,7 @@ void give_back(RedisCall* record) {
 }
 
 void answer(RedisCall& record, RedisResult result, std::string_view text) noexcept {
-    if (record.deadline.timer_set) ngx_del_timer(&record.deadline);
+    forget_deadline(record);
     const RedisCallback callback = std::exchange(record.callback, nullptr);
     void* owner = std::exchange(record.owner, nullptr);
     if (callback == nullptr) return;
@@ -213,10 +242,21 @@ void on_reply(redisAsyncContext* context, void* reply_data, void* record_data) {
 }
 
 // The record stays: the late answer still brings its pointer (T27).
-void on_deadline(ngx_event_t* event) {
-    auto& record = *static_cast<RedisCall*>(event->data);
-    if (record.lane->last_answer_at < record.sent_at) record.lane->stalled = true;
+void give_up(RedisCall& record) noexcept {
+    if (is_before(record.lane->last_answer_at, record.sent_at)) record.lane->stalled = true;
     answer(record, RedisResult::unavailable, {});
+}
+
+void on_deadline(ngx_event_t* event) {
+    Lane& lane = *static_cast<Lane*>(event->data);
+    while (!ngx_queue_empty(&lane.by_deadline)) {
+        RedisCall& first = call_of(ngx_queue_head(&lane.by_deadline));
+        if (is_before(ngx_current_msec, first.deadline_at)) {
+            ngx_add_timer(&lane.deadline, first.deadline_at - ngx_current_msec);
+            return;
+        }
+        give_up(first);
+    }
 }
 
 RedisCall* send(Lane& lane, RedisCall* record, redisAsyncContext* context, ngx_msec_t deadline_ms,
@@ -229,12 +269,7 @@ RedisCall* send(Lane& lane, RedisCall* record, redisAsyncContext* context, ngx_m
     record->callback = callback;
     record->owner = owner;
     record->sent_at = ngx_current_msec;
-    if (deadline_ms > 0) {
-        record->deadline.handler = on_deadline;
-        record->deadline.data = record;
-        record->deadline.log = client->log;
-        ngx_add_timer(&record->deadline, deadline_ms);
-    }
+    if (deadline_ms > 0) set_deadline(lane, *record, deadline_ms);
     if (lane.under_way++ == 0) watch_silence(lane);
     return record;
 }
@@ -254,33 +289,15 @@ void on_lane_ready(void* data) {
     }
 }
 
-void on_channel_message(redisAsyncContext*, void* reply_data, void* channel_data) {
-    const auto* reply = static_cast<const redisReply*>(reply_data);
-    const auto* channel = static_cast<const Channel*>(channel_data);
-    if (client == nullptr || reply == nullptr || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) return;
-    const redisReply& kind = *reply->element[0];
-    const redisReply& payload = *reply->element[2];
-    if (payload.type != REDIS_REPLY_STRING || std::string_view(kind.str) != "message") return;
-    guarded_void(client->log, "message of Redis", [&] {
-        channel->on_message({payload.str, static_cast<std::size_t>(payload.len)});
-    });
-}
-
-void subscribe(Channel& channel, redisAsyncContext* context) noexcept {
-    (void)redisAsyncCommand(context, on_channel_message, &channel, "SUBSCRIBE %s", channel.name);
-}
-
-void on_subscriptions_ready(void*) {
-    for (std::size_t i = 0; i < client->channel_count; ++i) {
-        subscribe(client->channels[i], client->subscriptions.ready());
-    }
-}
-
 void start_lane(Lane& lane, const MainConf* conf, ngx_log_t* log, RedisLane which) noexcept {
     lane.silence.handler = on_silence;
     lane.silence.data = &lane;
     lane.silence.log = log;
     lane.silence.cancelable = which != RedisLane::settles;
+    ngx_queue_init(&lane.by_deadline);
+    lane.deadline.handler = on_deadline;
+    lane.deadline.data = &lane;
+    lane.deadline.log = log;  // not cancelable: a request that waits for Redis keeps its worker
     RedisConnection::Options options;
     options.conf = conf;
     options.log = log;
@@ -295,7 +312,7 @@ void start_lane(Lane& lane, const MainConf* conf, ngx_log_t* log, RedisLane whic
 
 void detach(RedisCall* call) noexcept {
     if (call == nullptr) return;
-    if (call->deadline.timer_set) ngx_del_timer(&call->deadline);
+    forget_deadline(*call);
     call->callback = nullptr;
     call->owner = nullptr;
 }
@@ -306,20 +323,20 @@ ngx_int_t redis_init_process(ngx_cycle_t* cycle) {
     client->log = cycle->log;
     start_lane(client->lanes[0], conf, cycle->log, RedisLane::requests);
     start_lane(client->lanes[1], conf, cycle->log, RedisLane::settles);
-    RedisConnection::Options options;
-    options.conf = conf;
-    options.log = cycle->log;
-    options.purpose = "subscriptions";
-    options.on_ready = on_subscriptions_ready;
-    client->subscriptions.start(options);
+    channels_init_process(conf, cycle->log);
     return NGX_OK;
 }
 
 void redis_exit_process(ngx_cycle_t*) {
     Client* leaving = std::exchange(client, nullptr);
     if (leaving == nullptr) return;
-    for (Lane& lane : leaving->lanes) lane.connection.stop();
-    leaving->subscriptions.stop();
+    for (Lane& lane : leaving->lanes) {
+        if (lane.deadline.timer_set) {
+            ngx_del_timer(&lane.deadline);
+        }
+        lane.connection.stop();
+    }
+    channels_exit_process();
     delete leaving;
 }
 
@@ -346,13 +363,6 @@ RedisCall* redis_command(RedisLane which, const std::string_view* arguments, int
     append_number(record->command, '*', static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) append_argument(record->command, arguments[i]);
     return send(*lane, record, context, deadline_ms, callback, owner);
-}
-
-void redis_subscribe(const char* name, RedisMessage on_message) {
-    if (client == nullptr || client->channel_count == kMaxChannels) return;
-    Channel& channel = client->channels[client->channel_count++];
-    channel = {name, on_message};
-    if (redisAsyncContext* context = client->subscriptions.ready()) subscribe(channel, context);
 }
 
 void redis_on_connected(RedisLane which, void (*callback)()) {

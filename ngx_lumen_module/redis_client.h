@@ -1,5 +1,5 @@
 // Redis in nginx's event loop: hiredis async, reconnecting, every call with a deadline, nothing ever waits (T23…T30).
-// A worker has three connections: request path, settles, subscriptions.
+// A worker has three connections: request path, settles, and that of its channels (redis_channels.h).
 #pragma once
 
 #include <string_view>
@@ -44,11 +44,6 @@ RedisCall* redis_send(RedisLane lane, ScriptCall& call, ngx_msec_t deadline_ms, 
 /// a flat array are joined by single spaces, with `-` for nil.
 RedisCall* redis_command(RedisLane lane, const std::string_view* arguments, int count, ngx_msec_t deadline_ms,
                          RedisCallback callback, void* owner);
-
-/// Messages of a channel, on the third connection; kept over reconnects. At most kMaxChannels.
-inline constexpr std::size_t kMaxChannels = 8;
-using RedisMessage = void (*)(std::string_view payload);
-void redis_subscribe(const char* channel, RedisMessage on_message);
 
 /// Called each time a lane has (re)connected and its scripts are loaded.
 void redis_on_connected(RedisLane lane, void (*callback)());

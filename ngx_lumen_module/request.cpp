@@ -32,19 +32,6 @@ void end_request(void* data) {
     request->~Request();
 }
 
-RequestId new_request_id() {
-    // Drawn from OpenSSL in stock: one call makes the randomness of many ids.
-    constexpr std::size_t kIdBytes = 10;
-    constexpr std::size_t kStock = 64;
-    static std::array<std::array<std::uint8_t, kIdBytes>, kStock> stock;
-    static std::size_t left = 0;
-    if (left == 0) {
-        if (RAND_bytes(stock[0].data(), kIdBytes * kStock) != 1) throw std::bad_alloc();
-        left = kStock;
-    }
-    return make_request_id(unix_ms(), stock[--left]);
-}
-
 }  // namespace
 
 Request* find_request(ngx_http_request_t* r) noexcept {
@@ -70,6 +57,19 @@ Request* make_request(ngx_http_request_t* r) {
     request->began_unix_ms = unix_ms();
     ngx_http_set_ctx(r, request, ngx_http_lumen_module);
     return request;
+}
+
+RequestId new_request_id() {
+    // Drawn from OpenSSL in stock: one call makes the randomness of many ids.
+    constexpr std::size_t kIdBytes = 10;
+    constexpr std::size_t kStock = 64;
+    static std::array<std::array<std::uint8_t, kIdBytes>, kStock> stock;
+    static std::size_t left = 0;
+    if (left == 0) {
+        if (RAND_bytes(stock[0].data(), kIdBytes * kStock) != 1) throw std::bad_alloc();
+        left = kStock;
+    }
+    return make_request_id(unix_ms(), stock[--left]);
 }
 
 std::int64_t monotonic_us() noexcept {

@@ -139,6 +139,8 @@ Request* find_request(ngx_http_request_t* r) noexcept;
 /// Makes it, with its cleanup. Null: out of memory.
 Request* make_request(ngx_http_request_t* r);
 
+RequestId new_request_id();
+
 std::int64_t monotonic_us() noexcept;  ///< CLOCK_MONOTONIC, by vDSO
 std::int64_t unix_ms() noexcept;       ///< nginx's cached wall clock
 

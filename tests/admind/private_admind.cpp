@@ -15,6 +15,7 @@
 #include "admind/migrations.h"
 #include "admind/operator_tokens.h"
 #include "admind/sessions.h"
+#include "lumen_core/catalogue.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {
