@@ -1,0 +1,77 @@
+// The gate under the rights that packaging/redis.conf gives it (ledger.md 6.8): everything works, also what is rare, and
+// nothing that would harm the ledger is allowed.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { makeServerDir, waitFor } from '../harness/machine.mjs';
+import { RedisLink } from '../harness/redis_link.mjs';
+import { startStack } from '../harness/stack.mjs';
+import { text } from 'node:stream/consumers';
+
+const PASSWORD = 'only-the-gate-knows-this';
+
+let stack;
+let passwordFile;
+before(async () => {
+  stack = await startStack({
+    name: 'redis-acl',
+    startServers: false,
+    nginx: (file, conf) => conf.replace(/(lumen_redis unix:\S+)/, (line) => `${line} user=lumen-gate password_file=${passwordFile ?? '/dev/null'}`),
+    models: ([server]) => [
+      { name: 'demo', access: 'allowed', output_cost_per_million: 1, endpoints: [{ id: 'one', url: `${server}/v1` }] },
+      { name: 'slow', access: 'allowed', output_cost_per_million: 1, endpoints: [{ id: 'two', url: `${server}/misbehave/slow-60/v1` }] },
+    ],
+  });
+  passwordFile = path.join(stack.dir, 'gate.password');
+  makeServerDir(stack.dir);
+  writeFileSync(passwordFile, `${PASSWORD}\n`, { mode: 0o644 });
+  stack.instance.nginx.prepare();
+  await stack.start('postgres');
+  await stack.start('redis');
+  await stack.redis('ACL', 'SETUSER', 'lumen-gate', 'on', `>${PASSWORD}`);
+  for (const name of ['model0', 'admind', 'nginx']) await stack.start(name);
+  await stack.signIn();
+});
+after(() => stack?.stop());
+
+const ask = (model, more = {}) => stack.post('/v1/chat/completions', { model, messages: [{ role: 'user', content: 'hello' }], ...more });
+
+test('requests are admitted, renewed and settled', async () => {
+  const answer = await ask('demo');
+  assert.equal(answer.status, 200, await answer.text());
+  // Longer than the first renewal, which comes after two seconds.
+  const stream = await ask('slow', { stream: true, max_tokens: 60 });
+  assert.match(await text(stream.body), /data: \[DONE\]/);
+  const [row] = await stack.ledger(stream.headers.get('x-request-id'));
+  assert.equal(row.usage_source, (await stack.ledger(answer.headers.get('x-request-id')))[0].usage_source);
+  await waitFor('nothing to be held', async () => (await stack.wallet(stack.account)).held === 0n);
+});
+
+test('a script that Redis does not know is sent again whole', async () => {
+  await stack.redis('SCRIPT', 'FLUSH');
+  assert.equal((await ask('demo')).status, 200);
+});
+
+test('catalogue, probes and reports pass', async () => {
+  await waitFor('the gate to report', async () => (await stack.redis('KEYS', 'lumen:gate:*')).length > 0);
+  assert.equal((await stack.fetch('/v1/models')).status, 200);
+});
+
+test('Redis refused the gate nothing', async () => {
+  const refused = (await stack.redis('ACL', 'LOG')).map((entry) => entry.join(' '));
+  assert.deepEqual(refused, []);
+});
+
+for (const command of [['FLUSHALL'], ['SWAPDB', '0', '1'], ['DEBUG', 'SLEEP', '0'], ['KEYS', '*'], ['CONFIG', 'GET', '*'], ['DEL', '{b001}:a:1'],
+  ['SET', 'lumen:catalogue', 'x'], ['GET', 'something:else']]) {
+  test(`the gate may not ${command.join(' ')}`, async () => {
+    const link = new RedisLink(stack.instance.redis.socket);
+    try {
+      await link.command('AUTH', 'lumen-gate', PASSWORD);
+      await assert.rejects(() => link.command(...command), /NOPERM/);
+    } finally {
+      link.close();
+    }
+  });
+}
