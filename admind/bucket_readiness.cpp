@@ -1,5 +1,6 @@
 #include "admind/bucket_readiness.h"
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <utility>
@@ -54,6 +55,21 @@ std::vector<Bucket> BucketReadiness::find_unready(const std::string& replication
     return unready;
 }
 
+/// A book that lost its last commits may not know this master any more: nothing would be drained from it.
+void BucketReadiness::add_forgotten_by_the_book(std::vector<Bucket>& unready, const std::string& replication_id) {
+    try {
+        auto connection = postgres_.acquire();
+        pqxx::read_transaction transaction(*connection);
+        for (const auto& row :
+             transaction.exec_params("select bucket from stream_positions where source <> $1", replication_id)) {
+            const auto bucket = static_cast<Bucket>(row[0].as<int>());
+            if (std::find(unready.begin(), unready.end(), bucket) == unready.end()) unready.push_back(bucket);
+        }
+    } catch (const std::exception&) {
+        // Without a book nothing can be put into service, and what is in service stays so.
+    }
+}
+
 /// After a promotion the old master may take writes until it misses its replicas (min-replicas-max-lag).
 void BucketReadiness::note_master(const std::string& replication_id) {
     if (replication_id == this->replication_id()) return;
@@ -96,6 +112,7 @@ std::vector<BucketReport> BucketReadiness::check() {
         if (id.empty()) throw RedisUnavailable("redis: the server is a replica");
         note_master(id);
         unready = find_unready(id);
+        add_forgotten_by_the_book(unready, id);
     } catch (...) {
         redis_.drop();
         std::lock_guard lock(mutex_);

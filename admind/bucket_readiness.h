@@ -38,6 +38,7 @@ class BucketReadiness {
 
  private:
     std::vector<Bucket> find_unready(const std::string& replication_id);
+    void add_forgotten_by_the_book(std::vector<Bucket>& unready, const std::string& replication_id);
     void note_master(const std::string& replication_id);
     std::vector<BucketReport> make_ready(const std::vector<Bucket>& buckets);
 

@@ -1,7 +1,5 @@
 #include "admind/bucket_ready.h"
 
-#include <charconv>
-#include <optional>
 #include <random>
 
 #include "admind/bucket_rebuild.h"
@@ -11,91 +9,6 @@
 namespace lumen::admind {
 
 namespace {
-
-constexpr std::size_t kEventsPerRead = 10'000;
-
-std::optional<std::int64_t> number_of(std::string_view text) {
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-    return value;
-}
-
-std::string new_nonce() {
-    std::random_device random;
-    std::string nonce;
-    for (int i = 0; i < 16; ++i) nonce += "0123456789abcdef"[random() % 16];
-    return nonce;
-}
-
-BookBalances read_balances(pqxx::transaction_base& transaction, Bucket bucket) {
-    BookBalances balances;
-    for (const auto& row : transaction.exec_params(
-             "select b.account_id, b.balance, b.seq, b.opn, greatest(b.last_refill_hour, a.rate_since_hour), "
-             "o.next_opn - 1, not a.unlimited and coalesce(a.lim, 0) > 0 and a.rate > 0 "
-             "from account_balances b join accounts a on a.id = b.account_id "
-             "join account_ops o on o.account_id = b.account_id where a.bucket = $1",
-             static_cast<int>(bucket))) {
-        BookBalance& balance = balances[row[0].as<AccountId>()];
-        balance.balance = NanoCoins(row[1].as<std::int64_t>());
-        balance.seq = row[2].as<std::int64_t>();
-        balance.opn = row[3].as<std::int64_t>();
-        balance.last_refill_hour = row[4].as<std::int64_t>();
-        balance.last_recorded_opn = row[5].as<std::int64_t>();
-        balance.refilled = row[6].as<bool>();
-    }
-    return balances;
-}
-
-/// Not empty: Redis has done money operations that the book never recorded, so the book was put back.
-std::string money_ahead(RedisLink& redis, const BookBalances& balances) {
-    for (const auto& [account, balance] : balances) redis.append({"HGET", account_key(account), "opn"});
-    std::string ahead;
-    for (const auto& [account, balance] : balances) {
-        const RedisReply reply = redis.next();
-        if (number_of(reply_text(reply.get())).value_or(0) > balance.last_recorded_opn) {
-            ahead = "money operations of account " + std::to_string(account);
-        }
-    }
-    return ahead;
-}
-
-/// Are the events last_bseq + 1 … bseq all there?
-bool stream_unbroken(RedisLink& redis, Bucket bucket, std::int64_t last_bseq, std::int64_t bseq) {
-    const std::string stream = bucket_key(bucket, "events");
-    const std::string count = std::to_string(kEventsPerRead);
-    while (last_bseq < bseq) {
-        const RedisReply entries =
-            redis.command({"XRANGE", stream, std::to_string(last_bseq + 1) + "-0", "+", "COUNT", count});
-        if (entries->elements == 0) return false;
-        for (std::size_t i = 0; i < entries->elements; ++i) {
-            if (reply_text(entries->element[i]->element[0]) != std::to_string(++last_bseq) + "-0") return false;
-        }
-    }
-    return last_bseq == bseq;
-}
-
-/// What Redis remembers of a bucket; epoch -1 if nothing.
-StreamPosition position_in_redis(RedisLink& redis, Bucket bucket) {
-    const RedisReply fields = redis.command({"HMGET", bucket_key(bucket, "meta"), "bseq", "epoch"});
-    StreamPosition position;
-    position.last_bseq = number_of(reply_text(fields->element[0])).value_or(0);
-    position.epoch = number_of(reply_text(fields->element[1])).value_or(-1);
-    return position;
-}
-
-BucketBook read_bucket_book(pqxx::transaction_base& transaction, Bucket bucket) {
-    BucketBook book;
-    book.bucket = bucket;
-    const auto row = transaction.exec_params1(
-        "select last_bseq, epoch from stream_positions where bucket = $1 for update", static_cast<int>(bucket));
-    book.position.last_bseq = row[0].as<std::int64_t>();
-    book.position.epoch = row[1].as<std::int64_t>();
-    book.accounts = read_accounts(transaction, bucket);
-    book.keys = read_keys(transaction, bucket);
-    book.balances = read_balances(transaction, bucket);
-    return book;
-}
 
 /// Tells the differences; the accounts whose money part must wait for mark_ready.
 std::vector<const BookAccount*> tell_differences(RedisLink& redis, const ConfigDifferences& differences) {
@@ -124,6 +37,25 @@ bool is_ready(RedisLink& redis, Bucket bucket, const std::string& replication_id
 
 }  // namespace
 
+std::string new_nonce() {
+    std::random_device random;
+    std::string nonce;
+    for (int i = 0; i < 16; ++i) nonce += "0123456789abcdef"[random() % 16];
+    return nonce;
+}
+
+std::string put_into_service(pqxx::transaction_base& transaction, RedisLink& redis, const BucketBook& book,
+                             std::int64_t epoch, const std::string& nonce, const std::string& replication_id) {
+    load_lookups(redis, book.bucket, read_lookups(transaction, book.bucket));
+    transaction.exec_params("update stream_positions set source = $2, epoch = $3 where bucket = $1",
+                            static_cast<int>(book.bucket), replication_id, epoch);
+    transaction.commit();
+    MarkReadyCall ready(book.bucket, nonce, replication_id);
+    const Reply reply = parse_reply(Script::mark_ready, redis.call(ready)).reply;
+    if (reply == Reply::ok) return {};
+    return reply == Reply::moved ? "another master" : "flushed, or another reconciliation began";
+}
+
 BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucket, const std::string& spool_directory) {
     BucketOutcome outcome;
     auto connection = postgres.acquire();
@@ -134,7 +66,7 @@ BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucke
         outcome.reason = "the server is a replica";
         return outcome;
     }
-    if (is_ready(redis, bucket, replication_id)) {
+    if (is_ready(redis, bucket, replication_id) && book.position.source == replication_id) {
         outcome.state = BucketState::was_ready;
         return outcome;
     }
@@ -143,22 +75,20 @@ BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucke
     redis.call(begin);
 
     const StreamPosition found = position_in_redis(redis, bucket);
-    ConfigDifferences differences = compare_config(redis, book.accounts, book.keys);
-    std::string ahead = differences.ahead.empty() ? money_ahead(redis, book.balances) : differences.ahead;
-    if (!ahead.empty()) {
+    if (!redis_ahead(redis, book, found).empty()) {
         // What was changed between the reading of the book and of Redis looks ahead once, a book put back always.
         book = read_bucket_book(transaction, bucket);
-        differences = compare_config(redis, book.accounts, book.keys);
-        ahead = differences.ahead.empty() ? money_ahead(redis, book.balances) : differences.ahead;
+        const std::string ahead = redis_ahead(redis, book, found);
+        if (!ahead.empty()) {
+            outcome.state = BucketState::blocked;
+            outcome.reason = "redis is ahead of the book in " + ahead + ": was the book restored from a backup?";
+            return outcome;
+        }
     }
-    if (!ahead.empty()) {
-        outcome.state = BucketState::blocked;
-        outcome.reason = "redis is ahead of the book in " + ahead + ": was the book restored from a backup?";
-        return outcome;
-    }
-    const bool other_epoch = found.epoch != book.position.epoch;
+    const bool went_on = went_on_after_rebuild(book, found);
+    const bool other_epoch = found.epoch != book.position.epoch && !went_on;
     const bool behind = found.last_bseq < book.position.last_bseq;
-    std::int64_t epoch = book.position.epoch;
+    std::int64_t epoch = went_on ? found.epoch : book.position.epoch;
     std::vector<const BookAccount*> waiting;
     outcome.state = BucketState::ready;
     if (other_epoch || behind) {
@@ -181,18 +111,12 @@ BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucke
         outcome.reason = "hole in the stream after bseq=" + std::to_string(book.position.last_bseq);
         return outcome;
     } else {
-        waiting = tell_differences(redis, differences);
+        waiting = tell_differences(redis, compare_config(redis, book.accounts, book.keys));
     }
-    load_lookups(redis, bucket, read_lookups(transaction, bucket));
-    transaction.exec_params("update stream_positions set source = $2, epoch = $3 where bucket = $1",
-                            static_cast<int>(bucket), replication_id, epoch);
-    transaction.commit();
-
-    MarkReadyCall ready(bucket, nonce, replication_id);
-    const Reply reply = parse_reply(Script::mark_ready, redis.call(ready)).reply;
-    if (reply != Reply::ok) {
+    const std::string interrupted = put_into_service(transaction, redis, book, epoch, nonce, replication_id);
+    if (!interrupted.empty()) {
         outcome.state = BucketState::interrupted;
-        outcome.reason = reply == Reply::moved ? "another master" : "flushed, or another reconciliation began";
+        outcome.reason = interrupted;
         return outcome;
     }
     for (const BookAccount* account : waiting) tell_account(redis, *account);

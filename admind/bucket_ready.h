@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "admind/bucket_book.h"
 #include "admind/pg_pool.h"
 #include "admind/redis_link.h"
 #include "lumen_core/account_bucket.h"
@@ -29,6 +30,14 @@ struct BucketOutcome {
 /// `spool_directory`: where events of a foreign epoch are kept for a person to look at. Throws what Redis and Postgres
 /// throw; the bucket is then not ready, and the next call begins anew.
 BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucket, const std::string& spool_directory);
+
+/// The last steps of a reconciliation: lookups, the position's source and epoch, COMMIT, mark_ready. Not empty: why the
+/// bucket is not ready all the same; the whole reconciliation begins anew then.
+std::string put_into_service(pqxx::transaction_base& transaction, RedisLink& redis, const BucketBook& book,
+                             std::int64_t epoch, const std::string& nonce, const std::string& replication_id);
+
+/// Names one reconciliation.
+std::string new_nonce();
 
 /// Step 3 for a bucket in service: tells what Redis does not know yet. Returns how many accounts and keys that were.
 /// If Redis knows more than the book, the book was put back: the bucket is taken out of service and `ahead` says why.

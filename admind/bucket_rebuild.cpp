@@ -30,10 +30,10 @@ struct KeptHolds {
 };
 
 /// Drops holds whose request the book has settled after what Redis remembers; the others still run.
-KeptHolds sort_holds(pqxx::transaction_base& transaction, RedisLink& redis, Bucket bucket, bool other_epoch,
+KeptHolds sort_holds(pqxx::transaction_base& transaction, RedisLink& redis, const BucketBook& book, bool other_epoch,
                      std::int64_t redis_bseq) {
     KeptHolds result;
-    const RedisReply pairs = redis.command({"HGETALL", bucket_key(bucket, "holds")});
+    const RedisReply pairs = redis.command({"HGETALL", bucket_key(book.bucket, "holds")});
     std::vector<std::string> requests;
     for (std::size_t i = 0; i + 1 < pairs->elements; i += 2) {
         if (reply_text(pairs->element[i]).size() == sizeof(RequestId::text)) {
@@ -45,14 +45,15 @@ KeptHolds sort_holds(pqxx::transaction_base& transaction, RedisLink& redis, Buck
         for (const auto& row :
              transaction.exec_params("select distinct request_id::text from ledger_events "
                                      "where request_id = any($1::uuid[]) and ($2 or (bucket = $3 and bseq > $4))",
-                                     pg_array(requests), other_epoch, static_cast<int>(bucket), redis_bseq)) {
+                                     pg_array(requests), other_epoch, static_cast<int>(book.bucket), redis_bseq)) {
             settled.insert(row[0].as<std::string>());
         }
     }
     for (std::size_t i = 0; i + 1 < pairs->elements; i += 2) {
         const std::string request(reply_text(pairs->element[i]));
         const auto hold = parse_hold(reply_text(pairs->element[i + 1]));
-        if (!hold || settled.count(request) > 0) {
+        // An account that the book does not know has nothing that a hold could be counted in.
+        if (!hold || settled.count(request) > 0 || book.balances.count(hold->account) == 0) {
             result.dropped.push_back(request);
             continue;
         }
@@ -65,40 +66,6 @@ KeptHolds sort_holds(pqxx::transaction_base& transaction, RedisLink& redis, Buck
         ++key.count;
     }
     return result;
-}
-
-/// Events of an epoch that the book does not know are nobody's to book or to forget: they go to a file.
-std::size_t save_foreign_events(RedisLink& redis, Bucket bucket, const std::string& directory,
-                                const std::string& nonce) {
-    const std::string stream = bucket_key(bucket, "events");
-    const std::string count = std::to_string(kEventsPerRead);
-    std::string text;
-    std::size_t events = 0;
-    for (std::string from = "-";;) {
-        const RedisReply entries = redis.command({"XRANGE", stream, from, "+", "COUNT", count});
-        for (std::size_t i = 0; i < entries->elements; ++i) {
-            const redisReply& fields = *entries->element[i]->element[1];
-            from = "(" + std::string(reply_text(entries->element[i]->element[0]));
-            text += from.substr(1);
-            for (std::size_t j = 0; j < fields.elements; ++j) text.append(" ").append(reply_text(fields.element[j]));
-            text += '\n';
-            ++events;
-        }
-        if (entries->elements < kEventsPerRead) break;
-    }
-    if (events == 0) return 0;
-    const std::string path = directory + "/foreign-events-" + std::to_string(bucket) + "-" + nonce;
-    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool saved = file >= 0;
-    for (std::size_t written = 0; saved && written < text.size();) {
-        const ssize_t n = ::write(file, text.data() + written, text.size() - written);
-        saved = n > 0;
-        if (saved) written += static_cast<std::size_t>(n);
-    }
-    saved = saved && ::fsync(file) == 0;
-    if (file >= 0) ::close(file);
-    if (!saved) throw std::runtime_error("cannot save foreign events to " + path);
-    return events;
 }
 
 /// What each capped key has spent in the window that runs now.
@@ -214,20 +181,53 @@ bool reset_bucket(RedisLink& redis, Bucket bucket, const StreamPosition& next, c
 
 }  // namespace
 
+std::size_t save_events(RedisLink& redis, Bucket bucket, const std::string& spool_directory, const std::string& nonce) {
+    const std::string stream = bucket_key(bucket, "events");
+    const std::string count = std::to_string(kEventsPerRead);
+    std::string text;
+    std::size_t events = 0;
+    for (std::string from = "-";;) {
+        const RedisReply entries = redis.command({"XRANGE", stream, from, "+", "COUNT", count});
+        for (std::size_t i = 0; i < entries->elements; ++i) {
+            const redisReply& fields = *entries->element[i]->element[1];
+            from = "(" + std::string(reply_text(entries->element[i]->element[0]));
+            text += from.substr(1);
+            for (std::size_t j = 0; j < fields.elements; ++j) text.append(" ").append(reply_text(fields.element[j]));
+            text += '\n';
+            ++events;
+        }
+        if (entries->elements < kEventsPerRead) break;
+    }
+    if (events == 0) return 0;
+    const std::string path = spool_directory + "/foreign-events-" + std::to_string(bucket) + "-" + nonce;
+    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool saved = file >= 0;
+    for (std::size_t written = 0; saved && written < text.size();) {
+        const ssize_t n = ::write(file, text.data() + written, text.size() - written);
+        saved = n > 0;
+        if (saved) written += static_cast<std::size_t>(n);
+    }
+    saved = saved && ::fsync(file) == 0;
+    if (file >= 0) ::close(file);
+    if (!saved) throw std::runtime_error("cannot save foreign events to " + path);
+    return events;
+}
+
 RebuildResult rebuild_bucket(pqxx::transaction_base& transaction, RedisLink& redis, const BucketBook& book,
                              const StreamPosition& redis_position, std::int64_t next_epoch, const std::string& nonce,
                              const std::string& spool_directory) {
     RebuildResult result;
     const bool other_epoch = redis_position.epoch != book.position.epoch;
-    if (other_epoch) result.foreign_events = save_foreign_events(redis, book.bucket, spool_directory, nonce);
-    const KeptHolds holds = sort_holds(transaction, redis, book.bucket, other_epoch, redis_position.last_bseq);
+    // Events of an epoch that the book does not know are nobody's to book or to forget.
+    if (other_epoch) result.foreign_events = save_events(redis, book.bucket, spool_directory, nonce);
+    const KeptHolds holds = sort_holds(transaction, redis, book, other_epoch, redis_position.last_bseq);
     result.holds_kept = holds.kept;
     result.holds_dropped = holds.dropped.size();
     // The position comes last: until then a crash leaves Redis as one that obviously lost something.
     if (!load_accounts(book, redis, nonce, holds)) return result;
     if (!load_keys(book, redis, nonce, holds, read_cap_use(transaction, book.bucket))) return result;
     tell_accounts_of_rebuild(redis, book.accounts);
-    result.done = reset_bucket(redis, book.bucket, {book.position.last_bseq, next_epoch}, nonce, holds.dropped);
+    result.done = reset_bucket(redis, book.bucket, {book.position.last_bseq, next_epoch, {}}, nonce, holds.dropped);
     return result;
 }
 

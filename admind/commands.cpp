@@ -1,5 +1,6 @@
 #include "admind/commands.h"
 
+#include <filesystem>
 #include <iostream>
 
 #include "admind/account_setup.h"
@@ -165,6 +166,14 @@ void Commands::add_to(CLI::App& app) {
     key_revoke->add_option("--account", account_)->required();
     key_revoke->add_option("--key", key_)->required();
     app.add_subcommand("reconcile", "Compare Redis with the book; what differs is printed, nothing is repaired");
+    CLI::App* rebuild =
+        app.add_subcommand("rebuild", "Put every bucket of Redis into service, from the book where needed");
+    CLI::Option* from = rebuild->add_option("--from", rebuild_.from, "which store is right where the two contradict");
+    from->check(CLI::IsMember({"redis", "book"}));
+    rebuild->add_flag("--all", rebuild_.all, "all buckets, also those without a contradiction")->needs(from);
+    rebuild->add_option("--spool", rebuild_.spool, "directory for events that are in neither store afterwards")
+        ->default_val(std::filesystem::temp_directory_path().string())
+        ->check(CLI::ExistingDirectory);
     for (CLI::App* group : {token, user, key}) {
         group->fallthrough();
         for (CLI::App* command : group->get_subcommands({})) command->fallthrough();
@@ -172,10 +181,14 @@ void Commands::add_to(CLI::App& app) {
 }
 
 int Commands::run(const CLI::App& app, Settings settings) {
-    Workshop workshop(std::move(settings));
     const auto given = [&](const char* group, const char* command) {
         return app.got_subcommand(group) && app.get_subcommand(group)->got_subcommand(command);
     };
+    if (app.got_subcommand("rebuild")) {
+        rebuild_.actor = kActor;
+        return run_rebuild(settings, rebuild_);
+    }
+    Workshop workshop(std::move(settings));
     if (app.got_subcommand("reconcile")) return reconcile(workshop);
     if (given("token", "create")) return create_token(workshop, token_name_, token_scope_);
     if (given("user", "create")) return make_user(workshop, email_, user_name_);

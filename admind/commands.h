@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "admind/rebuild_command.h"
 #include "admind/settings.h"
 
 namespace lumen::admind {
@@ -24,6 +25,7 @@ class Commands {
     std::int64_t account_ = 0;
     std::int64_t key_ = 0;
     std::string key_name_;
+    RebuildOptions rebuild_;
 };
 
 }  // namespace lumen::admind

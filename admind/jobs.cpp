@@ -10,6 +10,8 @@
 #include "admind/last_used_job.h"
 #include "admind/reconcile_job.h"
 #include "admind/redis_settings.h"
+#include "admind/redis_strangers.h"
+#include "admind/retention_job.h"
 #include "admind/stream_trim.h"
 
 namespace lumen::admind {
@@ -112,12 +114,12 @@ void LedgerJobs::make_jobs() {
     add("last_used", seconds(60), with(last_used_redis_, [this] {
             if (leader_.is_leader()) copy_last_used(postgres_, last_used_redis_);
         }));
+    add("strangers", seconds(1), [this] { look_for_strangers(); });
     add("redis_settings", seconds(60), [this] { check_redis(); });
-    add("partitions", std::chrono::hours(1), [this] {
-        auto connection = postgres_.acquire();
-        pqxx::work transaction(*connection);
-        transaction.exec("select ledger_create_partitions(3)");
-        transaction.commit();
+    // Each admind: the next month's partition must be there whoever leads.
+    add("partitions", std::chrono::hours(1), [this] { create_partitions(postgres_); });
+    add("retention", std::chrono::hours(1), [this] {
+        if (leader_.is_leader()) keep_retention(postgres_, {});
     });
     add("book_rules", std::chrono::minutes(10), [this] { check_rules_nightly(); });
 }
@@ -232,6 +234,24 @@ void LedgerJobs::check_redis() {
     redis_findings_ = std::move(findings);
 }
 
+/// Once a lead: a database that was restored from a backup has lost its leader too.
+void LedgerJobs::look_for_strangers() {
+    const std::int64_t term = leader_.term();
+    if (term == 0 || term == strangers_checked_term_) return;
+    RedisLink redis(settings_.redis_url, settings_.redis_timeout);
+    const Strangers strangers = find_strangers(postgres_, redis);
+    std::vector<std::string> alarms;
+    if (!strangers.empty()) {
+        skip_ids(postgres_, strangers);
+        alarms.push_back(
+            "redis has " + std::to_string(strangers.accounts.size()) + " accounts and " +
+            std::to_string(strangers.keys.size()) +
+            " keys that the book does not know: was it restored from a backup? See `lumen-admind rebuild`");
+    }
+    raise("strangers", std::move(alarms));
+    strangers_checked_term_ = term;
+}
+
 void LedgerJobs::check_rules_nightly() {
     constexpr std::int64_t kHourMs = 3'600'000;
     constexpr std::int64_t kQuietHour = 3;  // UTC
@@ -275,6 +295,7 @@ LedgerMetrics LedgerJobs::metrics() const {
     std::int64_t drift = 0;
     for (const auto& [account, amount] : drift_) drift += amount;
     metrics.drift = NanoCoins(drift);
+    metrics.drift_accounts = drift_.size();
     metrics.redis_findings = redis_findings_;
     for (const auto& [topic, alarms] : alarms_) {
         metrics.alarms.insert(metrics.alarms.end(), alarms.begin(), alarms.end());

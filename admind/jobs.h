@@ -39,6 +39,7 @@ struct LedgerMetrics {
     std::uint64_t refills = 0;        ///< lumen_refills_total
     std::uint64_t holds_expired = 0;  ///< lumen_holds_expired_total
     NanoCoins drift;                  ///< lumen_reconcile_drift_coins: Σ of what the last pass found
+    std::size_t drift_accounts = 0;   ///< lumen_reconcile_drift_accounts: how many these are
     int buckets_not_ready = 0;
     std::size_t not_in_force = 0;  ///< accounts and keys that Redis still has to be told
     std::vector<std::string> redis_findings;
@@ -68,6 +69,7 @@ class LedgerJobs {
     void reconcile();
     void watch_drift(Bucket bucket);
     void check_redis();
+    void look_for_strangers();
     void check_rules_nightly();
     void measure();
     void raise(const std::string& topic, std::vector<std::string> alarms);
@@ -95,6 +97,7 @@ class LedgerJobs {
     int next_config_bucket_ = 0;
     int next_reconcile_bucket_ = 0;
     std::int64_t rules_checked_day_ = -1;
+    std::int64_t strangers_checked_term_ = 0;
 
     std::atomic<std::uint64_t> drained_{0};
     std::atomic<std::uint64_t> refills_{0};

@@ -49,6 +49,11 @@ bool Leader::is_leader() const {
     return term_ > 0;
 }
 
+std::int64_t Leader::term() const {
+    std::lock_guard lock(mutex_);
+    return term_;
+}
+
 std::string Leader::last_error() const {
     std::lock_guard lock(mutex_);
     return last_error_;

@@ -19,6 +19,8 @@ class Leader {
     /// Tries to become the leader, or looks whether it still is. Called each second; never throws.
     void tick();
     bool is_leader() const;
+    /// Number of this process's lead; 0: it does not lead.
+    std::int64_t term() const;
     std::string last_error() const;
 
     /// Is this process's term still the newest? Locks the row against a newer leader until the transaction ends.

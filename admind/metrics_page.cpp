@@ -45,6 +45,9 @@ std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatu
     counter(registry, "lumen_holds_expired_total", "Holds ended past their deadline.", ledger.holds_expired);
     gauge(registry, "lumen_reconcile_drift_coins", "Difference between Redis and the book; never repaired silently.",
           static_cast<double>(ledger.drift.nano()) / kNanoPerCoin);
+    gauge(registry, "lumen_reconcile_drift_accounts",
+          "Accounts that Redis and the book disagree about; the log names them.",
+          static_cast<double>(ledger.drift_accounts));
     gauge(registry, "lumen_buckets_not_ready", "Buckets of Redis out of service.", ledger.buckets_not_ready);
     gauge(registry, "lumen_not_in_force", "Accounts and keys that Redis still has to be told.",
           static_cast<double>(ledger.not_in_force));

@@ -36,6 +36,19 @@ std::string new_database() {
     return shared_postgres().create_database("t" + std::to_string(++number), "model");
 }
 
+std::string backup_of(const std::string& database_url) {
+    static std::atomic<int> number{0};
+    const std::size_t begin = database_url.find("@/") + 2;
+    const std::string name = database_url.substr(begin, database_url.find('?') - begin);
+    {
+        pqxx::connection connection(shared_postgres().url("postgres"));
+        pqxx::nontransaction admin(connection);
+        admin.exec("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = " +
+                   admin.quote(name));
+    }
+    return shared_postgres().create_database("backup" + std::to_string(++number), name);
+}
+
 RequestId new_request() {
     std::array<std::uint8_t, 10> random{};
     for (auto& byte : random) byte = static_cast<std::uint8_t>(random_bits());

@@ -29,6 +29,9 @@ constexpr NanoCoins coins(std::int64_t whole) {
 /// URL of a new migrated database; the server is shared by the tests of a process.
 std::string new_database();
 
+/// URL of a copy of a database, as a backup keeps it. Its connections are cut for that.
+std::string backup_of(const std::string& database_url);
+
 RequestId new_request();
 
 class PrivateLedger : public ::testing::Test {

@@ -1,12 +1,12 @@
 // ./lumen bench: what the gate and the ledger cost on this machine, as ratios within one run (absolute numbers wander on
 // shared machines). Prints a table for people and writes the same as JSON.
 //
-//   node bench.mjs [gate|latency|streams|redis|drain …]      all without an argument
+//   node bench.mjs [gate|latency|streams|redis|drain|rebuild …]      all without an argument
 //   LUMEN_BENCH_SECONDS=4   of each measured run             LUMEN_BENCH_ROUNDS=5   pairs of runs
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { buildDir } from '../harness/machine.mjs';
+import { buildDir, checkout } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { BareNginx } from './bare_nginx.mjs';
 import { median, Worker, wrk } from './measure.mjs';
@@ -108,12 +108,15 @@ async function streams() {
   });
 }
 
-/// A benchmark program that prints one JSON object.
+/// A benchmark program that prints one JSON object; built when it is asked for.
 function program(name) {
-  return async () => JSON.parse(execFileSync(path.join(buildDir, 'tests/bench', name), { encoding: 'utf8', maxBuffer: 1 << 24 }));
+  return async () => {
+    execFileSync(path.join(checkout, 'lumen'), ['build', name], { stdio: ['ignore', 'ignore', 'inherit'] });
+    return JSON.parse(execFileSync(path.join(buildDir, 'tests/bench', name), { encoding: 'utf8', maxBuffer: 1 << 24 }));
+  };
 }
 
-const benches = { gate, latency, streams, redis: program('redis_cost'), drain: program('drain_rate') };
+const benches = { gate, latency, streams, redis: program('redis_cost'), drain: program('drain_rate'), rebuild: program('rebuild_rate') };
 
 function show(value) {
   if (typeof value !== 'number') return String(value);
