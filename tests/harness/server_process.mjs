@@ -67,6 +67,7 @@ export class ServerProcess {
         });
         if (child.pid !== undefined) writeFileSync(this.pidFile, `${child.pid} ${startTime(child.pid)} ${bootId}\n`);
         child.unref();
+        this.child = child;
     }
 
     async waitUntilReady() {
@@ -91,7 +92,9 @@ export class ServerProcess {
 
     /// Waits until it is gone.
     async waitUntilGone(seconds = STOP_SECONDS) {
-        await waitFor(`${this.name} to end`, () => this.pid === null, seconds);
+        // Also until it is no zombie any more: its lock files still name a process then.
+        const reaped = () => !this.child || this.child.exitCode !== null || this.child.signalCode !== null;
+        await waitFor(`${this.name} to end`, () => this.pid === null && reaped(), seconds);
         rmSync(this.pidFile, {force: true});
     }
 

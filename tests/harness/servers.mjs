@@ -156,15 +156,15 @@ export class Admind extends ServerProcess {
 }
 
 export class Nginx extends ServerProcess {
-  constructor(instance) {
-    const dir = path.join(instance.stateDir, 'nginx');
+  constructor(instance, name = 'nginx', port = instance.ports.http) {
+    const dir = path.join(instance.stateDir, name);
     super({
-      ...instance.processOptions('nginx'),
+      ...instance.processOptions(name),
       command: ['nginx', '-e', 'stderr', '-p', dir, '-c', path.join(dir, 'nginx.conf'), '-g', 'daemon off;'],
-      ready: async () => (await statusOf(`${instance.url}/lumen/metrics`)) !== 0,
+      ready: async () => (await statusOf(`${this.url}/lumen/metrics`)) !== 0,
       stopSignal: 'SIGQUIT',
     });
-    Object.assign(this, { instance, dir });
+    Object.assign(this, { instance, dir, port, url: `http://127.0.0.1:${port}` });
   }
 
   prepare() {
@@ -182,6 +182,7 @@ export class Nginx extends ServerProcess {
     const places = {
       '/var/lib/lumen/': `${this.dir}/lib/`,
       '/var/log/lumen/': `${instance.stateDir}/log/`,
+      '/run/lumen/nginx.pid': `${instance.runDir}/${this.name}.pid`,
       '/run/lumen/': `${instance.runDir}/`,
       '/etc/lumen/': `${instance.stateDir}/`,
       '/usr/share/lumen/web': instance.webDir,
@@ -193,7 +194,7 @@ export class Nginx extends ServerProcess {
       adapted = replaceOnce(adapted, 'user www-data;\n', '');
       adapted = replaceOnce(adapted, 'worker_rlimit_nofile 65536;', `worker_rlimit_nofile ${Math.min(65536, openFilesLimit())};`);
       adapted = replaceOnce(adapted, 'worker_processes auto;', `worker_processes ${instance.workers};`);
-      adapted = replaceOnce(adapted, 'listen 8080;', `listen 127.0.0.1:${instance.ports.http};`);
+      adapted = replaceOnce(adapted, 'listen 8080;', `listen 127.0.0.1:${this.port};`);
       adapted = replaceOnce(adapted, 'server 127.0.0.1:5001;', `server 127.0.0.1:${instance.ports.admind};`);
     }
     return instance.editNginxConf(file, adapted);

@@ -12,6 +12,7 @@
 //   settings      merged over the other sections of lumen.yaml
 //   nginx         (file, text) → text: last word on nginx.conf, lumen.conf, …
 //   redisOptions, postgresOptions           added to their command lines
+//   prepared      async (instance) →: called once places and ports are known, before anything runs
 //   startServers  false: everything is prepared, nothing runs (stack.start(name) does)
 //
 // What it offers
@@ -26,6 +27,7 @@
 //   kill(name, signal), start(name), restart(name)     reload()  nginx, as SIGHUP does
 //   workers()                     pids of nginx's workers
 //   addAdmind()                   another copy of admind, started
+//   addGate()                     another nginx with a ring of its own, on the same Redis: .url, as server(name)
 //   writeSettings(settings)       replaces lumen.yaml, which admind reads again by itself
 //   log(name)                     text of that server's log; nginx-error and nginx-access too
 //   allowAlerts = true            for suites that make nginx complain on purpose
@@ -37,7 +39,7 @@ import { buildDir, checkout, freePort, makeServerDir, obstacleTo, tail, waitFor,
 import { Operator } from './operator.mjs';
 import { builtPrograms, installPages, installPrograms } from './programs.mjs';
 import { RedisLink } from './redis_link.mjs';
-import { Admind } from './servers.mjs';
+import { Admind, Nginx } from './servers.mjs';
 import { sql } from './sql.mjs';
 
 const KEEP = process.env.LUMEN_KEEP === '1';
@@ -92,8 +94,8 @@ class Stack {
   #accounts = 0;
   #copies = [];
 
-  constructor({ name, models = defaultModels, modelServers = 1, workers = 2, settings, nginx, redisOptions, postgresOptions, startServers = true }) {
-    Object.assign(this, { name, models, settings, startServers });
+  constructor({ name, models = defaultModels, modelServers = 1, workers = 2, settings, nginx, redisOptions, postgresOptions, prepared = () => {}, startServers = true }) {
+    Object.assign(this, { name, models, settings, prepared, startServers });
     this.dir = mkdtempSync(path.join(process.env.LUMEN_TEST_DIR || '/tmp', `lumen-${name}-`));
     makeServerDir(this.dir);
     const dist = path.join(checkout, 'admind/web/dist');
@@ -117,6 +119,7 @@ class Stack {
   async begin() {
     const { instance } = this;
     await instance.prepare();
+    await this.prepared(instance);
     this.url = instance.url;
     this.modelServers = instance.modelServers;
     const urls = instance.modelServers.map((server) => server.url);
@@ -216,6 +219,14 @@ class Stack {
     return copy;
   }
 
+  async addGate() {
+    const gate = new Nginx(this.instance, `nginx${this.#copies.length + 2}`, await freePort());
+    this.#copies.push(gate);
+    gate.prepare();
+    await gate.start();
+    return gate;
+  }
+
   writeSettings(settings) {
     const models = settings.models ?? (typeof this.models === 'function' ? this.models(this.modelServers.map((s) => s.url)) : this.models);
     const fresh = `${this.instance.configFile}.new`;
@@ -251,7 +262,7 @@ class Stack {
 
   async #stopServers() {
     this.#redisLink?.close();
-    for (const copy of this.#copies) await copy.stop();
+    for (const copy of this.#copies.reverse()) await copy.stop();
     if (this.instance.nginx) await this.instance.stop();
     rmSync(this.instance.runDir, { recursive: true, force: true });
   }

@@ -45,6 +45,9 @@ class LedgerModel {
     void add_lookup(const KeyHash& hash, AccountId account, KeyId key);
     void flush_all() { bucket_ = {}; }
     void change_master(std::string replication_id) { replication_id_ = std::move(replication_id); }
+    /// What admind does with the stream: the end of a rebuild, and trimming.
+    void reset_stream(std::int64_t bseq, const std::vector<std::string>& dropped_holds);
+    void drop_events_up_to(std::int64_t bseq);
 
     // What Redis must hold now.
     Fields account_hash(AccountId account) const;
@@ -55,6 +58,8 @@ class LedgerModel {
         return bucket_.done[static_cast<std::size_t>(generation)];
     }
     const std::vector<std::string>& events() const { return bucket_.events; }
+    /// Number of the newest event; those in events() end with it.
+    std::int64_t last_bseq() const { return bucket_.bseq; }
 
     /// I4 as the model sees it: held and holds in flight of an account, summed over its holds.
     std::pair<std::int64_t, std::int64_t> sum_of_holds(AccountId account) const;

@@ -128,4 +128,17 @@ std::string LedgerModel::mark_ready(const std::string& nonce, const std::string&
     return "OK";
 }
 
+void LedgerModel::reset_stream(std::int64_t bseq, const std::vector<std::string>& dropped_holds) {
+    bucket_.events.clear();
+    for (auto& generation : bucket_.done) generation.clear();
+    for (const std::string& request : dropped_holds) bucket_.holds.erase(request);
+    bucket_.bseq = bseq;
+}
+
+void LedgerModel::drop_events_up_to(std::int64_t bseq) {
+    const std::int64_t first = bucket_.bseq - static_cast<std::int64_t>(bucket_.events.size()) + 1;
+    const std::int64_t count = std::min(bseq - first + 1, static_cast<std::int64_t>(bucket_.events.size()));
+    if (count > 0) bucket_.events.erase(bucket_.events.begin(), bucket_.events.begin() + count);
+}
+
 }  // namespace lumen::testing

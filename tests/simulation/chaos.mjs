@@ -11,4 +11,4 @@ const seed = Number(process.env.LUMEN_SEED ?? Date.now() % 2 ** 32);
 console.log(`seed ${seed}`);
 const counts = await runChaos({ seed, seconds: minutes * 60, onBlow: (name) => console.log(`  ${name}`) });
 console.log(JSON.stringify(counts, null, 2));
-console.log('The books balance: I1 to I5 and I16 of the ledger hold, and each price told is booked once.');
+console.log('The books balance: I1 to I5, I7, I9, I13 and I16 of the ledger hold, and each price told is booked once.');

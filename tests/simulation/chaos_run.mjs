@@ -1,39 +1,71 @@
-// One run of chaos on a stack of its own. Throws, with the logs, unless every price told was booked once and the
-// invariants hold.
+// One run of chaos on a stack of its own: two gates and three admind on one Redis and one Postgres. Throws, with the
+// logs, unless every price told was booked once and the invariants hold.
+import path from 'node:path';
 import { startStack } from '../harness/stack.mjs';
 import { seededRandom } from '../module/traffic.mjs';
-import { blows } from './blows.mjs';
-import { bookedAsTold, servedAgain, under } from './load.mjs';
+import { blows, lossy } from './blows.mjs';
+import { bookedAsTold, CLIENTS, servedAgain, under } from './load.mjs';
+import { RedisLinkProxy } from './redis_link_proxy.mjs';
 
 const LONGEST_PAUSE_MS = 400;
 
-/// Counts of what happened: {seconds, blows: {name: n}, statuses, told, booked, cut, broken}.
+/// Names of blows in an order that the seed decides: all once, shuffled, then again.
+function* blowsInOrder(random) {
+  for (;;) {
+    const names = Object.keys(blows);
+    while (names.length > 0) yield names.splice(Math.floor(random() * names.length), 1)[0];
+  }
+}
+
+/// A stack whose gates reach Redis over a link that can be cut.
+async function startEverything() {
+  let link;
+  const stack = await startStack({
+    name: 'chaos',
+    nginx: (file, text) => text.replaceAll('/redis.sock', '/gates.sock'),
+    prepared: async (instance) => {
+      link = new RedisLinkProxy(path.join(instance.runDir, 'gates.sock'), instance.redis.socket);
+      await link.start();
+    },
+  });
+  const gates = [stack.server('nginx'), await stack.addGate()];
+  const adminds = [stack.server('admind'), await stack.addAdmind(), await stack.addAdmind()];
+  return { stack, link, gates, adminds };
+}
+
+/// Counts of what happened: {seconds, blows: {name: n}, statuses, answered, told, booked, coins, …}; see load.mjs.
 export async function runChaos({ seed, seconds, onBlow = () => {} }) {
   const random = seededRandom(seed);
-  const stack = await startStack({ name: 'chaos' });
+  const run = await startEverything();
+  const { stack, link } = run;
   const dealt = {};
   let heard;
   let booked;
   try {
     await stack.modelServers[0].behave('slow-10');  // so that requests are with the model when a blow comes
-    heard = await under(stack, async (served) => {
+    heard = await under(run, async (served) => {
       const end = Date.now() + seconds * 1000;
-      const names = Object.keys(blows);
-      while (Date.now() < end) {
-        const name = names[Math.floor(random() * names.length)];
+      for (const name of blowsInOrder(random)) {
+        if (Date.now() >= end) break;
         onBlow(name);
-        await blows[name](stack, random);
+        try {
+          await blows[name](run, random);
+        } catch (error) {
+          throw new Error(`during "${name}": ${error.message}`);
+        }
         dealt[name] = (dealt[name] ?? 0) + 1;
         await servedAgain(served);
         await new Promise((resolve) => setTimeout(resolve, random() * LONGEST_PAUSE_MS));
       }
     });
-    booked = await bookedAsTold(stack, heard);
+    const forgotten = Object.entries(dealt).reduce((sum, [name, n]) => sum + (lossy.has(name) ? n : 0), 0);
+    booked = await bookedAsTold(stack, heard, { inFlightForgotten: forgotten * CLIENTS });
   } catch (error) {
     throw new Error(`seed ${seed}, after ${JSON.stringify(dealt)}: ${error.message}\n${stack.logTails()}`);
   } finally {
     await stack.stop();
+    await link.stop();
   }
-  const { told, statuses, cut, broken } = heard;
-  return { seed, seconds, blows: dealt, statuses, told: told.size, booked, cut, broken };
+  const { told, statuses, cut, broken, revoked, revocations } = heard;
+  return { seed, seconds, blows: dealt, statuses, told: told.size, cut, broken, revocations, served_after_revoke: revoked, ...booked };
 }
