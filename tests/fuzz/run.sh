@@ -1,26 +1,20 @@
 #!/bin/sh
-# Builds the fuzz targets with clang, ASan and UBSan, and runs each for SECONDS on top of its committed corpus.
+# Runs the fuzz targets that `./lumen build sanitized` made, each for SECONDS on top of its committed corpus.
 # usage: run.sh SECONDS [TARGET...]     a target is the name of a file here without _fuzz.cpp: sse, usage, …
-# Exit 0 if nothing was found. What was found stays in $LUMEN_FUZZ_BUILD/found/TARGET (default: build/fuzz).
+# Exit 0 if nothing was found. What was found stays in found/TARGET beside the programs.
 set -eu
 
 seconds=${1:?usage: run.sh SECONDS [TARGET...]}
 shift
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-build=${LUMEN_FUZZ_BUILD:-$root/build/fuzz}
+build=${LUMEN_BUILD_DIR:-$root/build/release}/sanitized/tests/fuzz
 
 if [ $# -eq 0 ]; then
     for source in "$here"/*_fuzz.cpp; do
         set -- "$@" "$(basename "$source" _fuzz.cpp)"
     done
 fi
-
-# g++ judges warnings; clang has others.
-cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang \
-    -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS=-w -DLUMEN_FUZZ=ON \
-    -DLUMEN_SANITIZE=fuzzer-no-link,address,undefined >"$build.log" 2>&1 || { cat "$build.log" >&2; exit 2; }
-ninja -C "$build" fuzz_targets >"$build.log" 2>&1 || { cat "$build.log" >&2; exit 2; }
 
 failed=0
 for target in "$@"; do
@@ -33,7 +27,7 @@ for target in "$@"; do
     *) data=$seeds ;;
     esac
     log=$build/$target.log
-    if "$build/tests/fuzz/${target}_fuzz" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
+    if "$build/${target}_fuzz" -max_total_time="$seconds" -max_len=4096 -timeout=30 -rss_limit_mb=2048 \
         -artifact_prefix="$found/" "$corpus" "$seeds" "$data" >"$log" 2>&1; then
         echo "ok      $target: $(grep -E '^Done ' "$log" || echo 'no run')"
     else

@@ -2,6 +2,7 @@
 import { chmodSync, copyFileSync, cpSync, existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { checkout, makeServerDir } from './machine.mjs';
+import { sanitized } from './sanitizer.mjs';
 
 const BUILT = {
   'lumen-admind': 'admind/lumen-admind',
@@ -11,7 +12,9 @@ const BUILT = {
 
 /// name → path in a build directory.
 export function builtPrograms(buildDir) {
-  return Object.fromEntries(Object.entries(BUILT).map(([name, place]) => [name, path.join(buildDir, place)]));
+  const programs = Object.fromEntries(Object.entries(BUILT).map(([name, place]) => [name, path.join(buildDir, place)]));
+  const gate = 'ngx_http_lumen_module.so';
+  return sanitized ? { ...programs, [gate]: path.join(buildDir, 'sanitized', BUILT[gate]) } : programs;
 }
 
 /// The copies in an instance's app directory.

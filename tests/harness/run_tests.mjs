@@ -1,5 +1,6 @@
 // ./lumen test [SUITE...]: builds what the suites need, runs them, and closes with `N passed, N failed`.
-// A suite is a directory of tests/: its C++ binaries (targets *_tests) and its node:test files (*.test.mjs).
+// A suite is a directory of tests/: its C++ binaries (targets *_tests) and its node:test files (*.test.mjs). Two are not:
+// `fuzz` runs each fuzz target for some seconds, `sanitize` some files of `module` on a gate built with sanitizers.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -8,9 +9,12 @@ import { lint } from './lint.mjs';
 import { buildDir, checkout, makeServerDir, tail } from './machine.mjs';
 import { COUNTS } from './test_reporter.mjs';
 
-const SUITES = ['lint', 'core', 'scripts', 'admind', 'module', 'web', 'simulation', 'package'];
+const SUITES = ['lint', 'core', 'scripts', 'admind', 'module', 'web', 'simulation', 'package', 'fuzz', 'sanitize'];
 const PROGRAMS = ['lumen-admind', 'ngx_http_lumen_module', 'lumen-model-server', 'pages', 'test-packages'];
 const JOB_SECONDS = 600;
+const FUZZ_SECONDS = 2;  // on top of the committed corpus; tests/fuzz/run.sh runs longer
+// Together they reach every file of the gate: admission, refusals, streams, failover, the ring, and workers that end.
+const SANITIZED_FILES = ['main_job', 'refusals', 'metering', 'failover', 'settle_ring'];
 const testDir = path.join(checkout, 'tests');
 
 const totals = { passed: 0, failed: 0 };
@@ -37,7 +41,8 @@ async function runSuites(suites, scratch) {
   if (suites.includes('lint'))
     for (const { name, problems } of await lint()) add(`lint: ${name}`, oneTest(problems.length === 0), problems.map((p) => `    ${p}`).join('\n'));
   const jobs = [];
-  for (const suite of suites.filter((name) => name !== 'lint')) jobs.push(...await prepare(suite, scratch));
+  const prepared = { fuzz: prepareFuzz, sanitize: prepareSanitized };
+  for (const suite of suites.filter((name) => name !== 'lint')) jobs.push(...await (prepared[suite] ?? prepare)(suite, scratch));
   await inParallel(jobs, os.availableParallelism());
 }
 
@@ -56,6 +61,31 @@ async function prepare(suite, scratch) {
     add(`${suite}: could not be built`, oneTest(false), error.message);
     return [];
   }
+}
+
+async function prepareFuzz(suite) {
+  try {
+    await build(['build.ninja', 'sanitized']);
+  } catch (error) {
+    add(`${suite}: could not be built`, oneTest(false), error.message);
+    return [];
+  }
+  const ending = '_fuzz.cpp';
+  const targets = readdirSync(path.join(testDir, 'fuzz')).filter((name) => name.endsWith(ending)).map((name) => name.slice(0, -ending.length));
+  return targets.map((target) => async () => {
+    const { code, output, seconds } = await run(path.join(testDir, 'fuzz/run.sh'), [String(FUZZ_SECONDS), target], { LUMEN_BUILD_DIR: buildDir }, JOB_SECONDS);
+    add(`${suite}/${target}`, oneTest(code === 0), output, seconds);
+  });
+}
+
+async function prepareSanitized(suite, scratch) {
+  try {
+    await build([...PROGRAMS, 'sanitized']);
+  } catch (error) {
+    add(`${suite}: could not be built`, oneTest(false), error.message);
+    return [];
+  }
+  return SANITIZED_FILES.map((file) => () => runNodeTest('module', `${file}.test.mjs`, scratch, { suite, env: { LUMEN_SANITIZED: '1' } }));
 }
 
 async function build(targets) {
@@ -86,12 +116,12 @@ async function runGtest(suite, binary, scratch) {
   add(`${suite}/${name}`, { passed: tests - failures - errors, failed }, output, seconds);
 }
 
-async function runNodeTest(suite, file, scratch) {
+async function runNodeTest(folder, file, scratch, { suite = folder, env = {} } = {}) {
   const reporter = path.join(testDir, 'harness/test_reporter.mjs');
   const dir = mkdtempSync(path.join(scratch, `${path.basename(file, '.test.mjs')}-`));
   makeServerDir(dir);
-  const { code, output, seconds } = await run(process.execPath, [`--test-reporter=${reporter}`, path.join(testDir, suite, file)],
-    { LUMEN_TEST_DIR: dir, LUMEN_BUILD_DIR: buildDir }, JOB_SECONDS);
+  const { code, output, seconds } = await run(process.execPath, [`--test-reporter=${reporter}`, path.join(testDir, folder, file)],
+    { LUMEN_TEST_DIR: dir, LUMEN_BUILD_DIR: buildDir, ...env }, JOB_SECONDS);
   const lines = output.split('\n');
   const counts = lines.filter((line) => line.startsWith(COUNTS)).pop();
   const shown = lines.filter((line) => !line.startsWith(COUNTS)).join('\n');

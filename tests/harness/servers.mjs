@@ -6,6 +6,7 @@ import {
   checkout, makeServerDir, postgresBin, runAsServerUser, serverEnvironment, writeServerFile,
 } from './machine.mjs';
 import { RedisLink } from './redis_link.mjs';
+import { underSanitizers } from './sanitizer.mjs';
 import { ServerProcess } from './server_process.mjs';
 
 const packaging = path.join(checkout, 'packaging');
@@ -160,7 +161,8 @@ export class Nginx extends ServerProcess {
     const dir = path.join(instance.stateDir, name);
     super({
       ...instance.processOptions(name),
-      command: ['nginx', '-e', 'stderr', '-p', dir, '-c', path.join(dir, 'nginx.conf'), '-g', 'daemon off;'],
+      command: underSanitizers(['nginx', '-e', 'stderr', '-p', dir, '-c', path.join(dir, 'nginx.conf'), '-g', 'daemon off;'],
+        path.join(instance.stateDir, 'log')),
       ready: async () => (await statusOf(`${this.url}/lumen/metrics`)) !== 0,
       stopSignal: 'SIGQUIT',
     });

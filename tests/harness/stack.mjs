@@ -39,6 +39,7 @@ import { buildDir, checkout, freePort, makeServerDir, obstacleTo, tail, waitFor,
 import { Operator } from './operator.mjs';
 import { builtPrograms, installPages, installPrograms } from './programs.mjs';
 import { RedisLink } from './redis_link.mjs';
+import { sanitizerReports } from './sanitizer.mjs';
 import { Admind, Nginx } from './servers.mjs';
 import { sql } from './sql.mjs';
 
@@ -249,6 +250,7 @@ class Stack {
     }
     await this.#stopServers();
     if (!this.allowAlerts) problems.push(...this.#nginxAlerts());
+    problems.push(...sanitizerReports(path.join(this.instance.stateDir, 'log')));
     if (problems.length > 0) {
       throw new Error(`${this.name}: ${problems.length} problem(s) at the end\n- ${problems.join('\n- ')}\n${this.logTails()}`);
     }
