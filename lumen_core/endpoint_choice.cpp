@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 namespace lumen {
 namespace {
@@ -47,10 +48,50 @@ std::size_t less_loaded_of_two(Pool& ready, const EndpointCandidate* candidates,
     return is_better(candidates[second], candidates[first]) ? second : first;
 }
 
+/// splitmix64: each bit of the input changes half of the output's.
+std::uint64_t mixed(std::uint64_t bits) noexcept {
+    bits += 0x9E3779B97F4A7C15ULL;
+    bits = (bits ^ (bits >> 30U)) * 0xBF58476D1CE4E5B9ULL;
+    bits = (bits ^ (bits >> 27U)) * 0x94D049BB133111EBULL;
+    return bits ^ (bits >> 31U);
+}
+
+/// The larger, the more this key prefers the endpoint. With u uniform in (0, 1) per endpoint, -weight ÷ ln u is largest
+/// for an endpoint with the odds of its weight.
+double preference(std::uint64_t key, const EndpointCandidate& candidate) noexcept {
+    const std::uint64_t bits = mixed(key ^ mixed(candidate.id));
+    const double uniform = (static_cast<double>(bits >> 11U) + 0.5) * 0x1p-53;
+    return -static_cast<double>(weight_of(candidate)) / std::log(uniform);
+}
+
+/// One more in flight there stays within its share of all, this request included, rounded up.
+bool has_room(const EndpointCandidate& candidate, std::uint64_t in_flight, std::uint64_t weight) noexcept {
+    const std::uint64_t share = (in_flight + 1) * weight_of(candidate) * kAffinityLoadPercent;
+    const std::uint64_t room = (share + weight * 100 - 1) / (weight * 100);
+    return std::uint64_t{candidate.in_flight} + 1 <= room;
+}
+
+/// Of those with room, which are never none, the one this key prefers.
+std::size_t preferred(const Pool& ready, const EndpointCandidate* candidates, std::uint64_t key) noexcept {
+    std::uint64_t in_flight = 0;
+    for (std::size_t i = 0; i < ready.size; ++i) in_flight += candidates[ready.index[i]].in_flight;
+    std::size_t best = ready.index[0];
+    double best_preference = -1;
+    for (std::size_t i = 0; i < ready.size; ++i) {
+        const EndpointCandidate& candidate = candidates[ready.index[i]];
+        if (!has_room(candidate, in_flight, ready.weight)) continue;
+        const double its = preference(key, candidate);
+        if (its <= best_preference) continue;
+        best = ready.index[i];
+        best_preference = its;
+    }
+    return best;
+}
+
 }  // namespace
 
 std::optional<EndpointPick> choose_endpoint(const EndpointCandidate* candidates, std::size_t count, std::int64_t now_ms,
-                                            std::uint64_t random) noexcept {
+                                            std::uint64_t random, std::optional<std::uint64_t> affinity) noexcept {
     Pool ready;
     std::optional<std::size_t> soonest_free;
     std::optional<std::size_t> soonest_back;
@@ -78,6 +119,7 @@ std::optional<EndpointPick> choose_endpoint(const EndpointCandidate* candidates,
                 break;
         }
     }
+    if (ready.size > 0 && affinity) return EndpointPick{preferred(ready, candidates, *affinity), false, false};
     if (ready.size > 0) return EndpointPick{less_loaded_of_two(ready, candidates, random), false, false};
     if (soonest_free) return EndpointPick{*soonest_free, false, false};
     if (soonest_back) return EndpointPick{*soonest_back, false, true};

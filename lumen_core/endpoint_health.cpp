@@ -51,6 +51,50 @@ std::string_view endpoint_status_name(EndpointStatus status) noexcept {
     return "unknown";
 }
 
+std::string endpoint_status_reason(const EndpointHealth& health, std::int64_t now_ms) {
+    switch (endpoint_status(health, now_ms)) {
+        case EndpointStatus::ready:
+            return {};
+        case EndpointStatus::busy:
+            return health.busy_status != 0 ? "status " + std::to_string(health.busy_status) : "busy";
+        case EndpointStatus::ejected:
+        case EndpointStatus::trial:
+            break;
+    }
+    switch (health.failure) {
+        case FailureReason::status:
+            return "status " + std::to_string(health.failure_status);
+        case FailureReason::timed_out:
+            return "timed out";
+        case FailureReason::not_connected:
+            return "cannot be connected to";
+        case FailureReason::connection_lost:
+            return "closed the connection";
+        case FailureReason::not_http:
+            return "does not answer in HTTP";
+        case FailureReason::broke_off:
+            return "answers broke off";
+        case FailureReason::probe:
+            return "probe failed";
+        case FailureReason::unknown:
+            break;
+    }
+    return "failed";
+}
+
+std::int64_t endpoint_status_until_ms(const EndpointHealth& health, std::int64_t now_ms) noexcept {
+    switch (endpoint_status(health, now_ms)) {
+        case EndpointStatus::busy:
+            return health.busy_until_ms;
+        case EndpointStatus::ejected:
+            return health.ejected_until_ms;
+        case EndpointStatus::ready:
+        case EndpointStatus::trial:
+            break;
+    }
+    return 0;
+}
+
 void on_success(EndpointHealth& health, std::int64_t /*now_ms*/, std::int64_t first_byte_us) noexcept {
     end_ejection(health);
     health.ejections_in_row = 0;
@@ -60,22 +104,25 @@ void on_success(EndpointHealth& health, std::int64_t /*now_ms*/, std::int64_t fi
     health.latency_ewma_us = std::max<std::int64_t>(next_us, 1);
 }
 
-void on_busy(EndpointHealth& health, std::int64_t now_ms, std::int64_t retry_after_ms) noexcept {
+void on_busy(EndpointHealth& health, std::int64_t now_ms, std::int64_t retry_after_ms, std::uint16_t status) noexcept {
     // It answered, so it lives: a trial that meets a busy server has found it.
     end_ejection(health);
     const std::int64_t wait_ms = retry_after_ms < 0 ? kDefaultBusyMs : std::min(retry_after_ms, kLongestBusyMs);
     health.busy_until_ms = std::max(health.busy_until_ms, now_ms + wait_ms);
+    health.busy_status = status;
 }
 
-void on_failure(EndpointHealth& health, std::int64_t now_ms) noexcept {
+void on_failure(EndpointHealth& health, std::int64_t now_ms, FailureReason reason, std::uint16_t status) noexcept {
     // Requests that were under way when it was ejected fail too; they are the same event and do not lengthen it.
     if (is_ejected(health) && now_ms < health.ejected_until_ms) return;
+    health.failure = reason;
+    health.failure_status = status;
     // An ejected one still has its failures, so one more, of its trial, ejects it again.
     if (++health.failures_in_row >= kFailuresToEject) eject(health, now_ms);
 }
 
 void on_probe(EndpointHealth& health, std::int64_t now_ms, bool healthy) noexcept {
-    if (!healthy) return on_failure(health, now_ms);
+    if (!healthy) return on_failure(health, now_ms, FailureReason::probe);
     // A probe asks /health, not for work: it ends an ejection, but neither excuses failed requests nor forgets how
     // often they ejected. Only a request that succeeds does.
     if (is_ejected(health)) end_ejection(health);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace lumen {
@@ -12,6 +13,18 @@ inline constexpr std::int64_t kLongestEjectionMs = 60'000;
 inline constexpr std::int64_t kDefaultBusyMs = 1'000;   ///< cool-down after 429/503 without Retry-After
 inline constexpr std::int64_t kLongestBusyMs = 30'000;  ///< a longer Retry-After is cut to this
 
+/// What the last failure was; people read it beside the state.
+enum class FailureReason : std::uint8_t {
+    unknown,
+    status,  ///< an answer that is a failure
+    timed_out,
+    not_connected,
+    connection_lost,  ///< before the answer's header
+    not_http,
+    broke_off,  ///< an answer that had begun
+    probe,
+};
+
 /// Plain data: lives in memory shared by all workers, under the caller's lock. All times are Unix ms.
 struct EndpointHealth {
     std::uint32_t failures_in_row = 0;
@@ -20,6 +33,9 @@ struct EndpointHealth {
     std::int64_t trial_until_ms = 0;    ///< a trial is under way, and is believed lost after this
     std::int64_t busy_until_ms = 0;
     std::int64_t latency_ewma_us = 0;  ///< time to first byte; 0 = not known
+    FailureReason failure = FailureReason::unknown;
+    std::uint16_t failure_status = 0;  ///< of FailureReason::status
+    std::uint16_t busy_status = 0;     ///< 429 or 503
 };
 
 enum class EndpointStatus : std::uint8_t {
@@ -32,14 +48,20 @@ EndpointStatus endpoint_status(const EndpointHealth& health, std::int64_t now_ms
 /// Status `trial`, and nobody holds the trial.
 bool trial_is_due(const EndpointHealth& health, std::int64_t now_ms) noexcept;
 std::string_view endpoint_status_name(EndpointStatus status) noexcept;
+/// Why it is not ready, for people: "status 500", "timed out", …; empty if it is.
+std::string endpoint_status_reason(const EndpointHealth& health, std::int64_t now_ms);
+/// Until when it gets nothing: the end of the cool-down, of the ejection; 0 if it may get a request now.
+std::int64_t endpoint_status_until_ms(const EndpointHealth& health, std::int64_t now_ms) noexcept;
 
 /// An answer began (any status that is not a failure or busy): ends an ejection and its history.
 void on_success(EndpointHealth& health, std::int64_t now_ms, std::int64_t first_byte_us) noexcept;
 /// 429 or 503; retry_after_ms < 0: not given. Never ejects.
-void on_busy(EndpointHealth& health, std::int64_t now_ms, std::int64_t retry_after_ms) noexcept;
+void on_busy(EndpointHealth& health, std::int64_t now_ms, std::int64_t retry_after_ms,
+             std::uint16_t status = 0) noexcept;
 /// Refused, reset, time-out, other 5xx, garbage. Of an endpoint whose ejection is not over yet it changes nothing:
 /// those are requests that were under way when it was ejected.
-void on_failure(EndpointHealth& health, std::int64_t now_ms) noexcept;
+void on_failure(EndpointHealth& health, std::int64_t now_ms, FailureReason reason = FailureReason::unknown,
+                std::uint16_t status = 0) noexcept;
 /// An active probe answered or failed (admind): a good probe ends an ejection, but the next one is still the longer one
 /// until a request succeeds; a bad probe counts as a failure.
 void on_probe(EndpointHealth& health, std::int64_t now_ms, bool healthy) noexcept;

@@ -9,6 +9,8 @@ namespace {
 struct Observation {
     std::int64_t now_ms;
     std::int64_t value;  ///< time to first byte in µs, or Retry-After in ms
+    std::uint16_t status;
+    FailureReason why;
 };
 
 void succeeded(EndpointHealth& health, void* data) {
@@ -17,16 +19,16 @@ void succeeded(EndpointHealth& health, void* data) {
 }
 void was_busy(EndpointHealth& health, void* data) {
     const auto& seen = *static_cast<const Observation*>(data);
-    on_busy(health, seen.now_ms, seen.value);
+    on_busy(health, seen.now_ms, seen.value, seen.status);
 }
 void failed(EndpointHealth& health, void* data) {
-    on_failure(health, static_cast<const Observation*>(data)->now_ms);
+    const auto& seen = *static_cast<const Observation*>(data);
+    on_failure(health, seen.now_ms, seen.why, seen.status);
 }
 
-AttemptOutcome failure_kind(ngx_uint_t status, bool timed_out, bool was_connected) noexcept {
-    if (status != 0) return AttemptOutcome::failed;
-    if (timed_out) return AttemptOutcome::timed_out;
-    return was_connected ? AttemptOutcome::failed : AttemptOutcome::connect_failed;
+AttemptOutcome outcome_of(FailureReason why) noexcept {
+    if (why == FailureReason::timed_out) return AttemptOutcome::timed_out;
+    return why == FailureReason::not_connected ? AttemptOutcome::connect_failed : AttemptOutcome::failed;
 }
 
 }  // namespace
@@ -48,13 +50,14 @@ std::int64_t retry_after_ms(const ngx_http_upstream_t& upstream) noexcept {
     return -1;
 }
 
-void judge_attempt(Request& request, ngx_uint_t status, bool timed_out, bool was_connected) {
+void judge_attempt(Request& request, ngx_uint_t status, FailureReason why) {
     Routing& routing = request.routing;
     if (routing.judged || routing.endpoint == nullptr) return;
     routing.judged = true;
     const bool busy = status == NGX_HTTP_TOO_MANY_REQUESTS || status == NGX_HTTP_SERVICE_UNAVAILABLE;
     const bool failure = status < 200 || status >= 500;
-    Observation seen{unix_ms(), monotonic_us() - routing.attempt_began_us};
+    Observation seen{unix_ms(), monotonic_us() - routing.attempt_began_us, static_cast<std::uint16_t>(status),
+                     status != 0 ? FailureReason::status : why};
     void (*change)(EndpointHealth&, void*) = succeeded;
     if (busy) {
         seen.value = retry_after_ms(*request.r->upstream);
@@ -62,7 +65,7 @@ void judge_attempt(Request& request, ngx_uint_t status, bool timed_out, bool was
         count_attempt(AttemptOutcome::busy);
     } else if (failure) {
         change = failed;
-        count_attempt(failure_kind(status, timed_out, was_connected));
+        count_attempt(outcome_of(seen.why));
     } else {
         count_attempt(AttemptOutcome::answered);
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "lumen_core/conversation_key.h"
 #include "lumen_core/endpoint_choice.h"
 #include "ngx_lumen_module/attempt_outcome.h"
 #include "ngx_lumen_module/client_abort.h"
@@ -43,7 +44,19 @@ bool was_tried(const Routing& routing, std::size_t index) noexcept {
     return ((routing.tried >> index) & 1) != 0;
 }
 
-std::optional<EndpointPick> look_for_endpoint(const Request& request) noexcept {
+/// Read once per request, and only for models that ask for it.
+std::optional<std::uint64_t> affinity_of(Request& request) {
+    Routing& routing = request.routing;
+    if (!request.model->prefix_affinity || candidate_count(*request.model) < 2) return std::nullopt;
+    if (!routing.affinity_known) {
+        static ConversationKeyReader reader;  // a worker reads one body at a time
+        routing.affinity = reader.read(request.body);
+        routing.affinity_known = true;
+    }
+    return routing.affinity;
+}
+
+std::optional<EndpointPick> look_for_endpoint(Request& request) {
     const CatalogueModel& model = *request.model;
     std::array<EndpointCandidate, kMaxEndpointsPerModel> candidates;
     const std::size_t count = candidate_count(model);
@@ -53,12 +66,13 @@ std::optional<EndpointPick> look_for_endpoint(const Request& request) noexcept {
         candidate.weight = endpoint.weight;
         candidate.draining = endpoint.draining;
         candidate.tried = was_tried(request.routing, i);
+        candidate.id = static_cast<std::uint64_t>(endpoint.id);
         EndpointState* state = endpoint_state(endpoint.id);
         if (state == nullptr) continue;
         candidate.health = read_health(*state);
         candidate.in_flight = in_flight(*state);
     }
-    return choose_endpoint(candidates.data(), count, unix_ms(), random_bits());
+    return choose_endpoint(candidates.data(), count, unix_ms(), random_bits(), affinity_of(request));
 }
 
 struct TrialClaim {
@@ -81,7 +95,7 @@ bool is_mine(const Request& request, const EndpointPick& picked) noexcept {
 }
 
 /// A trial that another worker claimed meanwhile is not due any more, so the next look picks something else.
-std::optional<EndpointPick> pick(const Request& request) noexcept {
+std::optional<EndpointPick> pick(Request& request) {
     std::optional<EndpointPick> picked = look_for_endpoint(request);
     for (std::size_t i = 0; picked && !is_mine(request, *picked) && i < kMaxEndpointsPerModel; ++i) {
         picked = look_for_endpoint(request);
@@ -203,6 +217,11 @@ bool met_stale_connection(const ngx_peer_connection_t* pc, ngx_uint_t status, bo
     return pc->cached && status == 0 && !timed_out;
 }
 
+FailureReason why_no_answer(const ngx_http_upstream_t& upstream, bool timed_out) noexcept {
+    if (timed_out) return FailureReason::timed_out;
+    return upstream.request_sent ? FailureReason::connection_lost : FailureReason::not_connected;
+}
+
 void free_peer(ngx_peer_connection_t* pc, void* data, ngx_uint_t state) noexcept {
     auto& request = *static_cast<Request*>(data);
     guarded_void(pc->log, "free peer", [&] {
@@ -215,7 +234,7 @@ void free_peer(ngx_peer_connection_t* pc, void* data, ngx_uint_t state) noexcept
         const ngx_uint_t status = upstream.state != nullptr ? upstream.state->status : 0;
         if (state != 0 && met_stale_connection(pc, status, timed_out)) return;
         const bool our_doing = request.metering.client_gone || request.metering.stopped_by != Refusal::none;
-        if (state != 0 && !our_doing) judge_attempt(request, status, timed_out, upstream.request_sent != 0);
+        if (state != 0 && !our_doing) judge_attempt(request, status, why_no_answer(upstream, timed_out));
         release_endpoint(request);
     });
 }
@@ -290,12 +309,12 @@ void release_endpoint(Request& request) noexcept {
 
 void endpoint_answered(Request& request, ngx_uint_t status) {
     request.metering.sent_upstream = true;
-    judge_attempt(request, status, false, true);
+    judge_attempt(request, status, FailureReason::not_http);
 }
 
 void endpoint_broke_off(Request& request) {
     request.routing.judged = false;  // it answered well at first; this is worse
-    judge_attempt(request, 0, false, true);
+    judge_attempt(request, 0, FailureReason::broke_off);
 }
 
 }  // namespace lumen

@@ -73,7 +73,9 @@ struct Routing {
     ngx_str_t client_args{};
     EndpointState* state = nullptr;  ///< counts this attempt as in flight; null: it does not
     bool judged = false;             ///< the endpoint's health knows how this attempt went
-    RequestTimer drain;              ///< ends the reading of an answer whose client left
+    bool affinity_known = false;
+    std::optional<std::uint64_t> affinity;  ///< key of the conversation, once known and if there is one
+    RequestTimer drain;                     ///< ends the reading of an answer whose client left
 };
 
 struct Request;

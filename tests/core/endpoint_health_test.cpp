@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 #include <string>
+#include <utility>
 
 namespace lumen {
 namespace {
@@ -212,6 +213,35 @@ TEST(endpoint_health, rules_hold_in_random_histories) {
         for (int i = 0; i < 100; ++i) {
             ASSERT_NO_FATAL_FAILURE(history.step()) << "seed " << seed << ", step " << i;
         }
+    }
+}
+
+TEST(endpoint_health, says_why_it_is_not_ready_and_until_when) {
+    EndpointHealth health;
+    EXPECT_EQ(endpoint_status_reason(health, kStart), "");
+    EXPECT_EQ(endpoint_status_until_ms(health, kStart), 0);
+    on_busy(health, kStart, 2'000, 429);
+    EXPECT_EQ(endpoint_status_reason(health, kStart), "status 429");
+    EXPECT_EQ(endpoint_status_until_ms(health, kStart), kStart + 2'000);
+    EXPECT_EQ(endpoint_status_reason(health, kStart + 2'000), "");
+
+    const std::pair<FailureReason, const char*> rows[] = {
+        {FailureReason::status, "status 500"},
+        {FailureReason::timed_out, "timed out"},
+        {FailureReason::not_connected, "cannot be connected to"},
+        {FailureReason::connection_lost, "closed the connection"},
+        {FailureReason::not_http, "does not answer in HTTP"},
+        {FailureReason::broke_off, "answers broke off"},
+        {FailureReason::probe, "probe failed"},
+        {FailureReason::unknown, "failed"},
+    };
+    for (const auto& [why, text] : rows) {
+        EndpointHealth failing;
+        for (int i = 0; i < 3; ++i) on_failure(failing, kStart, why, 500);
+        EXPECT_EQ(endpoint_status_reason(failing, kStart), text);
+        EXPECT_EQ(endpoint_status_until_ms(failing, kStart), kStart + 5'000);
+        EXPECT_EQ(endpoint_status_reason(failing, kStart + 5'000), text) << "a trial is due, for the same reason";
+        EXPECT_EQ(endpoint_status_until_ms(failing, kStart + 5'000), 0);
     }
 }
 
