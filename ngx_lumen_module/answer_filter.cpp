@@ -7,6 +7,7 @@
 #include "ngx_lumen_module/metrics.h"
 #include "ngx_lumen_module/quota_headers.h"
 #include "ngx_lumen_module/refusal.h"
+#include "ngx_lumen_module/trace.h"
 
 namespace lumen {
 namespace {
@@ -83,7 +84,10 @@ ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
     return guarded(r->connection->log, "header filter", ngx_int_t{NGX_ERROR}, [&]() -> ngx_int_t {
         Request* request = find_request(r);
         if (request == nullptr) request = make_request(r);  // refused by nginx before the gate was reached
-        if (request == nullptr || add_header(r, "x-request-id", request->id.view()) != NGX_OK) return NGX_ERROR;
+        if (request == nullptr || add_header(r, "x-request-id", request->id.view()) != NGX_OK ||
+            add_header(r, "traceparent", traceparent_of(*request)) != NGX_OK) {
+            return NGX_ERROR;
+        }
         if (request->stage == Stage::running || request->stage == Stage::settling) add_rate_limits(r, *request);
         if (made_by_nginx(r)) replace_error_page(*request);
         return next_header_filter(r);

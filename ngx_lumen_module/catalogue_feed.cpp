@@ -29,7 +29,6 @@ struct Feed {
     bool fetch_again = false;  ///< announced while a fetch was under way: that one may have been too early
     ngx_queue_t waiting{};
     ngx_event_t look_timer{};
-    ngx_event_t report_timer{};
 };
 Feed feed;
 
@@ -147,61 +146,11 @@ void on_probes(void*, std::string_view text) {
     }
 }
 
-// ---- this host's report --------------------------------------------------------------------------------------------
-
-void append_endpoint(std::string& report, EndpointId id, std::int64_t now_ms) {
-    EndpointState* state = endpoint_state(id);
-    if (state == nullptr) return;
-    const EndpointHealth health = read_health(*state);
-    const EndpointStatus status = endpoint_status(health, now_ms);
-    const std::int64_t until_ms = status == EndpointStatus::busy      ? health.busy_until_ms
-                                  : status == EndpointStatus::ejected ? health.ejected_until_ms
-                                                                      : 0;
-    if (report.back() == '}') report.push_back(',');
-    report.append(R"({"id":)").append(std::to_string(id));
-    report.append(R"(,"state":")").append(endpoint_status_name(status));
-    report.append(R"(","failures":)").append(std::to_string(health.failures_in_row));
-    report.append(R"(,"until_ms":)").append(std::to_string(until_ms));
-    report.append(R"(,"in_flight":)").append(std::to_string(in_flight(*state))).append("}");
-}
-
-void send_report(std::int64_t now_ms) {
-    std::string report = R"({"at_ms":)" + std::to_string(now_ms) + R"(,"catalogue":)" +
-                         std::to_string(feed.snapshot->version) + R"(,"endpoints":[)";
-    for (const CatalogueModel& model : feed.snapshot->models) {
-        for (const CatalogueEndpoint& endpoint : model.endpoints) append_endpoint(report, endpoint.id, now_ms);
-    }
-    report.append("]}");
-    const std::string key = kGateReportPrefix + std::string(view(feed.conf->gate_id));
-    const std::string life = std::to_string(kGateReportLifeSeconds);
-    const std::array<std::string_view, 5> command{"SET", key, report, "EX", life};
-    redis_command(
-        RedisLane::requests, command.data(), static_cast<int>(command.size()), feed.conf->redis_timeout_ms,
-        [](void*, RedisResult, std::string_view) {}, nullptr);
-}
-
 // ---- timers --------------------------------------------------------------------------------------------------------
 
 void on_look_time(ngx_event_t* timer) {
     ngx_add_timer(timer, kCatalogueLookMs);
     guarded_void(feed.log, "catalogue look", look);
-}
-
-void on_report_time(ngx_event_t* timer) {
-    ngx_add_timer(timer, kGateReportMs);
-    guarded_void(feed.log, "gate report", [] {
-        const std::int64_t now_ms = unix_ms();
-        if (!feed.snapshot || !claim_host_task(HostTask::gate_report, now_ms, kGateReportMs)) return;
-        send_report(now_ms);
-    });
-}
-
-void start_timer(ngx_event_t& timer, ngx_event_handler_pt handler, ngx_msec_t first_ms) {
-    timer.handler = handler;
-    timer.data = &feed;
-    timer.log = feed.log;
-    timer.cancelable = 1;
-    ngx_add_timer(&timer, first_ms);
 }
 
 }  // namespace
@@ -213,9 +162,12 @@ ngx_int_t catalogue_feed_init(ngx_cycle_t* cycle) {
     redis_on_connected(RedisLane::requests, fetch);
     subscribe(kCatalogueKey, on_announced, nullptr);
     subscribe(kProbesKey, on_probes, nullptr);
+    feed.look_timer.handler = on_look_time;
+    feed.look_timer.data = &feed;
+    feed.look_timer.log = feed.log;
+    feed.look_timer.cancelable = 1;
     // Workers start together; they need not ask together.
-    start_timer(feed.look_timer, on_look_time, static_cast<ngx_msec_t>(ngx_random()) % kCatalogueLookMs + 1);
-    start_timer(feed.report_timer, on_report_time, kGateReportMs);
+    ngx_add_timer(&feed.look_timer, static_cast<ngx_msec_t>(ngx_random()) % kCatalogueLookMs + 1);
     return NGX_OK;
 }
 

@@ -1,5 +1,5 @@
-// Keeps the worker's catalogue snapshot fresh, passes probe results on to endpoint health, and reports this host's view
-// of the endpoints (design.md §3, Catalogue).
+// Keeps the worker's catalogue snapshot fresh, and passes probe results on to endpoint health (design.md §3,
+// Catalogue).
 #pragma once
 
 #include <memory>
@@ -10,8 +10,6 @@
 namespace lumen {
 
 inline constexpr ngx_msec_t kCatalogueLookMs = 5'000;  ///< for announcements that got lost
-inline constexpr ngx_msec_t kGateReportMs = 1'000;
-inline constexpr int kGateReportLifeSeconds = 5;
 
 ngx_int_t catalogue_feed_init(ngx_cycle_t* cycle);
 

@@ -10,6 +10,7 @@
 
 #include "ngx_lumen_module/catalogue_feed.h"
 #include "ngx_lumen_module/conf.h"
+#include "ngx_lumen_module/gate_report.h"
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/metrics.h"
 #include "ngx_lumen_module/redis_client.h"
@@ -19,7 +20,8 @@
 namespace lumen {
 namespace {
 
-constexpr double kMicro = 1e-6;
+constexpr double kMicrosPerSecond = 1e6;
+constexpr double kMillisPerSecond = 1e3;
 constexpr std::array<std::string_view, kAttemptOutcomes> kAttemptNames{"answered", "busy", "failed", "timed_out",
                                                                        "connect_failed"};
 constexpr std::array<std::string_view, kInterruptedBy> kInterruptedNames{"client", "upstream", "coins"};
@@ -57,10 +59,11 @@ class Page {
         if (!labels.empty()) text_.append("{").append(labels).append("}");
         text_.append(" ").append(value).append("\n");
     }
-    /// `unit`: what one counted unit is in the unit of the name. Empty histograms are left out.
+    /// `per_unit`: how many counted ones make one of the name's unit. Divided, so that bounds are the decimals they
+    /// mean. Empty histograms are left out.
     template <std::size_t N>
     void histogram(const std::string& name, const Labels& labels, const Histogram<N>& histogram, const Scale<N>& scale,
-                   double unit) {
+                   double per_unit) {
         std::uint64_t count = 0;
         for (const ngx_atomic_t& bucket : histogram.buckets) count += bucket;
         if (count == 0) return;
@@ -68,11 +71,11 @@ class Page {
         std::uint64_t below = 0;
         for (std::size_t i = 0; i < N; ++i) {
             below += histogram.buckets[i];
-            const std::string bound = decimal(static_cast<double>(scale.bounds[i]) * unit);
+            const std::string bound = decimal(static_cast<double>(scale.bounds[i]) / per_unit);
             sample(name + "_bucket", before + label("le", bound), std::to_string(below));
         }
         sample(name + "_bucket", before + label("le", "+Inf"), std::to_string(count));
-        sample(name + "_sum", labels, decimal(static_cast<double>(histogram.sum) * unit));
+        sample(name + "_sum", labels, decimal(static_cast<double>(histogram.sum) / per_unit));
         sample(name + "_count", labels, std::to_string(count));
     }
     const std::string& text() const noexcept { return text_; }
@@ -124,18 +127,18 @@ void write_requests(Page& page, const std::vector<NamedSeries>& all) {
         for (std::size_t i = 0; i < kErrorTypes; ++i) {
             page.histogram("gen_ai_server_request_duration_seconds",
                            one.labels + "," + label("error_type", kErrorNames[i]), one.series->duration[i],
-                           kDurationScale, kMicro);
+                           kDurationScale, kMicrosPerSecond);
         }
     }
     page.family("gen_ai_server_time_to_first_token_seconds", "histogram", "From the request's head to the first byte");
     for (const NamedSeries& one : all) {
         page.histogram("gen_ai_server_time_to_first_token_seconds", one.labels, one.series->first_token,
-                       kFirstTokenScale, kMicro);
+                       kFirstTokenScale, kMicrosPerSecond);
     }
     page.family("gen_ai_server_time_per_output_token_seconds", "histogram", "Of streams, after the first byte");
     for (const NamedSeries& one : all) {
         page.histogram("gen_ai_server_time_per_output_token_seconds", one.labels, one.series->per_token, kPerTokenScale,
-                       kMicro);
+                       kMicrosPerSecond);
     }
 }
 
@@ -158,7 +161,7 @@ void write_counts(Page& page, std::string_view family, std::string_view label_na
 
 void write_counters(Page& page, const Counters& counters) {
     page.family("lumen_overhead_seconds", "histogram", "Added by the gate before the model server is asked");
-    page.histogram("lumen_overhead_seconds", {}, counters.overhead, kOverheadScale, kMicro);
+    page.histogram("lumen_overhead_seconds", {}, counters.overhead, kOverheadScale, kMicrosPerSecond);
     page.family("lumen_rejections_total", "counter", "Requests refused, by error code");
     write_counts(page, "lumen_rejections_total", "code", counters.refusals,
                  [](std::size_t i) { return refusal_label(static_cast<Refusal>(i)); });
@@ -173,28 +176,70 @@ void write_counters(Page& page, const Counters& counters) {
                  [](std::size_t i) { return kInterruptedNames[i]; });
 }
 
+/// The state that people call it by: draining is none of health's.
+std::string_view state_name(const EndpointView& view) noexcept {
+    return view.endpoint->draining ? std::string_view("draining") : view.state;
+}
+
 void write_endpoints(Page& page, const Catalogue& catalogue) {
+    const std::vector<EndpointView> views = endpoint_views(catalogue, unix_ms());
+    const auto labels = [](const EndpointView& view) {
+        return label("model", view.model->name) + "," + label("endpoint", view.endpoint->name);
+    };
     page.family("lumen_endpoint_state", "gauge", "1 for the state that the endpoint is in");
-    const std::int64_t now_ms = unix_ms();
-    for (const CatalogueModel& model : catalogue.models) {
-        for (const CatalogueEndpoint& endpoint : model.endpoints) {
-            EndpointState* state = endpoint_state(endpoint.id);
-            if (state == nullptr) continue;
-            const std::string_view name = endpoint.draining
-                                              ? std::string_view("draining")
-                                              : endpoint_status_name(endpoint_status(read_health(*state), now_ms));
-            page.sample(
-                "lumen_endpoint_state",
-                label("model", model.name) + "," + label("endpoint", endpoint.name) + "," + label("state", name), "1");
-        }
+    for (const EndpointView& view : views) {
+        page.sample("lumen_endpoint_state", labels(view) + "," + label("state", state_name(view)), "1");
     }
+    page.family(
+        "lumen_endpoint_until_timestamp_seconds", "gauge",
+        "Of endpoints that are not ready: when they may get a request again, and why not now; 0: now, as a trial");
+    for (const EndpointView& view : views) {
+        if (view.reason.empty()) continue;
+        page.sample("lumen_endpoint_until_timestamp_seconds", labels(view) + "," + label("reason", view.reason),
+                    decimal(static_cast<double>(view.until_ms) / kMillisPerSecond));
+    }
+    page.family("lumen_endpoint_in_flight", "gauge", "Requests under way at the endpoint, from this host");
+    for (const EndpointView& view : views) {
+        page.sample("lumen_endpoint_in_flight", labels(view), std::to_string(view.in_flight));
+    }
+    page.family("lumen_endpoint_latency_seconds", "gauge", "To the first byte, a moving average; absent: not known");
+    for (const EndpointView& view : views) {
+        if (view.latency_us == 0) continue;
+        page.sample("lumen_endpoint_latency_seconds", labels(view),
+                    decimal(static_cast<double>(view.latency_us) / kMicrosPerSecond));
+    }
+}
+
+void write_gauge(Page& page, std::string_view name, std::string_view help, std::string_view value) {
+    page.family(name, "gauge", help);
+    page.sample(name, {}, value);
+}
+
+void write_ring(Page& page) {
+    const RingView ring = ring_view();
+    const std::int64_t oldest_ms = ring.load.oldest_settled_ms;
+    const double oldest_s = oldest_ms == 0 ? 0 : static_cast<double>(unix_ms() - oldest_ms) / kMillisPerSecond;
+    write_gauge(page, "lumen_spool_records", "Requests in the ring whose settle Redis has not acknowledged",
+                std::to_string(ring.load.unsettled));
+    write_gauge(page, "lumen_ring_slots", "Slots of the ring; 0: this worker has none and refuses priced requests",
+                std::to_string(ring.slots));
+    write_gauge(page, "lumen_ring_settled", "Acknowledged requests, kept for the replay window",
+                std::to_string(ring.load.settled));
+    write_gauge(page, "lumen_ring_oldest_settled_seconds", "Age of the oldest of them", decimal(oldest_s));
+    page.family("lumen_ring_shrunk_total", "counter", "Slots that left the replay window early, as the ring was full");
+    page.sample("lumen_ring_shrunk_total", {}, std::to_string(ring.shrunk));
 }
 
 std::string page_text() {
     Page page;
     const std::shared_ptr<const Catalogue> catalogue = current_catalogue();
-    page.family("lumen_redis_up", "gauge", "1 while Redis answers the worker that made this page");
-    page.sample("lumen_redis_up", {}, redis_up(RedisLane::requests) ? "1" : "0");
+    write_gauge(page, "lumen_redis_up", "1 while Redis answers the worker that made this page",
+                redis_up(RedisLane::requests) ? "1" : "0");
+    write_gauge(page, "lumen_coins_held", "Coins held for the requests that this host runs",
+                format_coins(coins_held()));
+    write_gauge(page, "lumen_catalogue_version", "Of the worker that made this page; 0: none has come",
+                std::to_string(catalogue ? catalogue->version : 0));
+    write_ring(page);
     if (const Counters* counters = shared_counters()) {
         const std::vector<NamedSeries> series = used_series(*counters, catalogue.get());
         write_requests(page, series);

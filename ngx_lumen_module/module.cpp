@@ -6,6 +6,7 @@
 #include "ngx_lumen_module/balancer.h"
 #include "ngx_lumen_module/catalogue_feed.h"
 #include "ngx_lumen_module/conf.h"
+#include "ngx_lumen_module/gate_report.h"
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/live.h"
 #include "ngx_lumen_module/metrics.h"
@@ -13,6 +14,7 @@
 #include "ngx_lumen_module/redis_client.h"
 #include "ngx_lumen_module/request.h"
 #include "ngx_lumen_module/settle.h"
+#include "ngx_lumen_module/status_page.h"
 #include "ngx_lumen_module/usage_filter.h"
 #include "ngx_lumen_module/variables.h"
 
@@ -40,6 +42,8 @@ ngx_command_t commands[] = {
      nullptr},
     {ngx_string("lumen_live"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1, live_directive,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("lumen_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, status_directive, NGX_HTTP_LOC_CONF_OFFSET, 0,
+     nullptr},
     ngx_null_command,
 };
 
@@ -86,6 +90,7 @@ ngx_int_t init_process(ngx_cycle_t* cycle) {
         if (redis_init_process(cycle) != NGX_OK) return NGX_ERROR;
         if (settle_init_process(cycle) != NGX_OK) return NGX_ERROR;
         if (live_init_process(cycle) != NGX_OK) return NGX_ERROR;
+        gate_report_init(cycle);
         return catalogue_feed_init(cycle);
     });
 }

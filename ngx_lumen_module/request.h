@@ -2,6 +2,7 @@
 // are destroyed by the pool cleanup, which is also the safety net that settles or voids (T54, T60).
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "lumen_core/ledger_protocol.h"
 #include "lumen_core/request_facts.h"
 #include "lumen_core/sse.h"
+#include "lumen_core/trace_context.h"
 #include "ngx_lumen_module/catalogue_feed.h"
 #include "ngx_lumen_module/ngx.h"
 #include "ngx_lumen_module/redis_client.h"
@@ -115,13 +117,16 @@ struct Request {
     std::string_view body;  ///< whole, in r->pool, followed by kJsonPadding bytes
     bool strict = false;
 
-    NanoCoins hold;  ///< as it stands in Redis
+    NanoCoins hold;          ///< as it stands in Redis
+    NanoCoins hold_counted;  ///< what of it is counted in the zone
     bool unlimited = false;
     NanoCoins balance_after_hold;
     std::optional<std::int64_t> remaining_requests;
     std::optional<std::int64_t> remaining_tokens;
     Refusal refusal = Refusal::none;  ///< the one that was sent, or that waits for `auth` to confirm the key
 
+    std::string_view traceparent;  ///< trace.h; empty: nobody has asked yet
+    std::array<char, 55> own_traceparent{};
     std::string error_page;  ///< the answer in place of an error page of nginx's own
 
     RingSlot slot;

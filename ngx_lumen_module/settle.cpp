@@ -8,6 +8,7 @@
 #include "ngx_lumen_module/redis_client.h"
 #include "ngx_lumen_module/settle_queue.h"
 #include "ngx_lumen_module/settle_ring.h"
+#include "ngx_lumen_module/shared_zone.h"
 #include "ngx_lumen_module/usage_filter.h"
 
 namespace lumen {
@@ -61,8 +62,16 @@ void cancel_renewal(Request& request) noexcept {
     }
 }
 
+/// lumen_coins_held follows the hold from admit over renewals to the settle.
+void count_hold(Request& request, NanoCoins hold) noexcept {
+    if (worker_ring() == nullptr) return;
+    count_held(worker_ring()->worker(), NanoCoins(hold.nano() - request.hold_counted.nano()));
+    request.hold_counted = hold;
+}
+
 void hand_over(Request& request, const RingRecord& record) noexcept {
     cancel_renewal(request);
+    count_hold(request, NanoCoins(0));
     enqueue_settle(request.slot, record);
     request.slot = {};
 }
@@ -93,6 +102,7 @@ void renewal_failed(Request& request) {
 
 void renewed(Request& request, const LedgerReply& reply) {
     request.hold = request.renewal_amount;
+    count_hold(request, request.hold);
     request.renewed_cost = cost_of(request);
     request.renewal_failing_since_ms = 0;
     renew_in(request, kRenewalMs);
@@ -212,6 +222,7 @@ void abandon_admit(Request& request) {
 void begin_running(Request& request) {
     request.stage = Stage::running;
     request.renewed_cost = expected_input_cost(request);
+    count_hold(request, request.hold);
     worker_ring()->write(request.slot, SlotState::running, record_of(request));
     request.renew_timer.handler = on_renew_timer;
     request.renew_timer.data = &request;

@@ -25,6 +25,7 @@ struct ZoneHeader {
     void* metrics;
     std::size_t metrics_bytes;
     ngx_atomic_t task_at_ms[kHostTasks];
+    std::int64_t held_nano[kMaxWorkers];
 };
 
 ZoneHeader* zone_header() noexcept {
@@ -136,10 +137,23 @@ void uncount_in_flight(EndpointState& state, std::size_t worker) noexcept {
     if (share != nullptr && *share > 0) --*share;
 }
 
+void count_held(std::size_t worker, NanoCoins change) noexcept {
+    ZoneHeader* zone = zone_header();
+    if (zone != nullptr && worker < kMaxWorkers) zone->held_nano[worker] += change.nano();
+}
+
+NanoCoins coins_held() noexcept {
+    const ZoneHeader* zone = zone_header();
+    std::int64_t sum = 0;
+    for (std::size_t worker = 0; zone != nullptr && worker < kMaxWorkers; ++worker) sum += zone->held_nano[worker];
+    return NanoCoins(sum);
+}
+
 void forget_worker(std::size_t worker) noexcept {
     ZoneHeader* zone = zone_header();
     if (zone == nullptr || worker >= kMaxWorkers) return;
     std::memset(&zone->shares[worker * zone->capacity], 0, zone->capacity * sizeof(InFlightShare));
+    zone->held_nano[worker] = 0;
 }
 
 bool claim_host_task(HostTask task, std::int64_t now_ms, std::int64_t period_ms) noexcept {

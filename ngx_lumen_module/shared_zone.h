@@ -6,6 +6,7 @@
 
 #include "lumen_core/endpoint_health.h"
 #include "lumen_core/ids.h"
+#include "lumen_core/money.h"
 #include "ngx_lumen_module/ngx.h"
 #include "ngx_lumen_module/ring_file.h"
 
@@ -35,6 +36,9 @@ std::uint32_t in_flight(const EndpointState& state) noexcept;
 /// One more, one fewer on the account of `worker` (its number in the ring).
 void count_in_flight(EndpointState& state, std::size_t worker) noexcept;
 void uncount_in_flight(EndpointState& state, std::size_t worker) noexcept;
+/// Coins held for the requests of one worker, and of all: each counts for itself, as above.
+void count_held(std::size_t worker, NanoCoins change) noexcept;
+NanoCoins coins_held() noexcept;
 /// Clears the row of a worker that died.
 void forget_worker(std::size_t worker) noexcept;
 

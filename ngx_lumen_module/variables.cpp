@@ -5,6 +5,7 @@
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/request.h"
 #include "ngx_lumen_module/settle.h"
+#include "ngx_lumen_module/trace.h"
 
 namespace lumen {
 namespace {
@@ -35,6 +36,21 @@ std::string cost(const Request& request) {
 std::string ttft_ms(const Request& request) {
     if (request.first_byte_us == 0) return {};
     return std::to_string((request.first_byte_us - request.began_us) / 1'000);
+}
+
+/// Until the whole body was there: what the caller's own connection took.
+std::string body_ms(const Request& request) {
+    if (request.gate_began_us == 0) return {};
+    return std::to_string((request.gate_began_us - request.began_us) / 1'000);
+}
+
+/// How an answer that had begun ended.
+std::string ended(const Request& request) {
+    const Metering& metering = request.metering;
+    if (!metering.answer_began) return {};
+    if (metering.client_gone) return "client_left";
+    if (metering.stopped_by != Refusal::none) return "stopped";
+    return metering.complete ? "complete" : "cut";
 }
 
 std::string upstream_host(const Request& request) {
@@ -82,6 +98,14 @@ const Variable kVariables[] = {
      }},
     {ngx_string("lumen_overhead_us"), [](const Request& request) { return number(request.gate_us); }},
     {ngx_string("lumen_ttft_ms"), ttft_ms},
+    {ngx_string("lumen_body_ms"), body_ms},
+    {ngx_string("lumen_attempts"), [](const Request& request) { return number(request.routing.attempts); }},
+    {ngx_string("lumen_ended"), ended},
+    {ngx_string("lumen_usage_source"),
+     [](const Request& request) {
+         return priced(request) ? std::string(usage_source_name(request.metering.source)) : std::string();
+     }},
+    {ngx_string("lumen_traceparent"), [](const Request& request) { return std::string(request.traceparent); }},
     {ngx_string("lumen_upstream_host"), upstream_host},
     {ngx_string("lumen_upstream_tls_name"), upstream_tls_name},
     {ngx_string("lumen_upstream_authorization"), upstream_authorization},
@@ -90,8 +114,9 @@ const Variable kVariables[] = {
 ngx_int_t get_variable(ngx_http_request_t* r, ngx_http_variable_value_t* value, uintptr_t data) {
     value->not_found = 1;
     return guarded(r->connection->log, "variable", ngx_int_t{NGX_ERROR}, [&]() -> ngx_int_t {
-        const Request* request = find_request(r);  // never for a subrequest: a mirror would get our credentials (T19)
+        Request* request = find_request(r);  // never for a subrequest: a mirror would get our credentials (T19)
         if (request == nullptr) return NGX_OK;
+        traceparent_of(*request);  // looked for once, when the first variable is asked for
         const std::string text = reinterpret_cast<const Variable*>(data)->get(*request);
         if (text.empty()) return NGX_OK;
         auto* bytes = static_cast<u_char*>(ngx_pnalloc(r->pool, text.size()));
