@@ -72,6 +72,15 @@ export function workerOf(clientPort, gatePort, workers) {
 /// `code` of an error answer in OpenAI's envelope.
 export const codeOf = (answer) => JSON.parse(answer.body).error.code;
 
+const costComment = /^: lumen cost=(\S+) request=(\S+)$/m;
+
+/// What a complete 200 says it cost: {request, cost}; null if it does not say.
+export function toldCost({ headers, body }, stream) {
+  if (!stream) return { request: headers['x-request-id'], cost: nano(headers['x-lumen-cost']) };
+  const found = costComment.exec(body);
+  return found && { request: found[2], cost: nano(found[1]) };
+}
+
 /// Coins as decimal text → nano-coins.
 export function nano(text) {
   const [whole, decimals = ''] = text.replace('-', '').split('.');

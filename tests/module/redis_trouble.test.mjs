@@ -1,0 +1,157 @@
+// Redis slow, gone, back, replaced by an empty one, and failing over to a replica, under load: clients get
+// `503 billing_unavailable` and nothing else while it lasts, every price told is booked once, and nothing stays held.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { asServerUser, freePort, makeServerDir, serverEnvironment, waitFor } from '../harness/machine.mjs';
+import { RedisLink } from '../harness/redis_link.mjs';
+import { startStack } from '../harness/stack.mjs';
+import { bookedAsTold } from '../simulation/load.mjs';
+import { underLoad } from './steady_load.mjs';
+import { chatBody } from './traffic.mjs';
+
+const UNAVAILABLE = '503 billing_unavailable';
+const READY_SECONDS = 60;
+
+let stack;
+let masterPort;
+let slow;
+let replica;
+before(async () => {
+  masterPort = await freePort();
+  stack = await startStack({
+    name: 'redis_trouble',
+    redisOptions: ['--port', String(masterPort), '--bind', '127.0.0.1', '--protected-mode', 'no', '--repl-diskless-sync-delay', '0'],
+    // The gate goes through a socket that can be slowed down; admind does not.
+    nginx: (file, text) => text.replace(/lumen_redis unix:(\S+?)redis\.sock/, 'lumen_redis unix:$1slow.sock'),
+    startServers: false,
+  });
+  slow = await startSlowSocket(path.join(stack.instance.runDir, 'slow.sock'), stack.instance.redis.socket);
+  await stack.instance.start();
+  await stack.signIn();
+});
+after(async () => {
+  await stack?.stop();
+  slow?.close();
+  if (replica) {
+    replica.kill('SIGTERM');
+    await once(replica, 'exit');
+  }
+});
+
+/// Passes everything on; what Redis answers waits `delayMs` first.
+async function startSlowSocket(at, to) {
+  const proxy = { delayMs: 0, close: () => server.close() };
+  const server = net.createServer((gate) => {
+    const redis = net.connect(to);
+    redis.on('data', (bytes) => setTimeout(() => gate.writable && gate.write(bytes), proxy.delayMs));
+    gate.on('data', (bytes) => redis.write(bytes));
+    for (const [one, other] of [[gate, redis], [redis, gate]]) {
+      one.on('error', () => {});
+      one.on('close', () => other.destroy());
+    }
+  });
+  server.listen({ path: at, writableAll: true, readableAll: true });
+  await once(server, 'listening');
+  return proxy;
+}
+
+const more = (heard, count = 30) => {
+  const from = heard.answers;
+  return waitFor('more answers', () => heard.answers >= from + count, READY_SECONDS);
+};
+const refusals = (heard) => waitFor('refusals', () => (heard.refused[UNAVAILABLE] ?? 0) > 5, READY_SECONDS);
+
+async function assertNothingLost(heard) {
+  assert.deepEqual(heard.failures, [], 'no answer was cut');
+  assert.deepEqual(Object.keys(heard.refused).filter((row) => row !== UNAVAILABLE), [], 'the row of the table and no other');
+  await bookedAsTold(stack, heard);
+}
+
+test('a Redis that takes 300 ms is waited for', async () => {
+  slow.delayMs = 300;
+  const response = await stack.post('/v1/chat/completions', chatBody());
+  assert.equal(response.status, 200);
+  assert.ok(Number(response.headers.get('x-lumen-overhead-us')) >= 250_000);
+  await response.text();
+  slow.delayMs = 0;
+});
+
+test('a Redis that takes longer than lumen_redis timeout: refused, voided, and served again when it is quick', async () => {
+  const heard = await underLoad(stack, async (seen) => {
+    await more(seen);
+    slow.delayMs = 1_200;
+    await refusals(seen);
+    slow.delayMs = 0;
+    await more(seen);
+  }, { restMs: 5 });
+  await assertNothingLost(heard);
+});
+
+test('a Redis that is gone and comes back', async () => {
+  const heard = await underLoad(stack, async (seen) => {
+    await more(seen);
+    await stack.kill('redis');
+    await refusals(seen);
+    await stack.start('redis');
+    await more(seen);
+  }, { restMs: 5 });
+  await assertNothingLost(heard);
+});
+
+test('a Redis that was replaced by an empty one: never 401, and the wallets are as the book has them', async () => {
+  const { dataDir } = stack.instance.redis;
+  const heard = await underLoad(stack, async (seen) => {
+    await more(seen);
+    await stack.kill('redis');
+    rmSync(dataDir, { recursive: true });
+    makeServerDir(dataDir, 0o700);
+    await stack.start('redis');
+    await more(seen);
+  }, { restMs: 5 });
+  await assertNothingLost(heard);
+});
+
+test('a Redis that fails over to a replica', async () => {
+  const socket = path.join(stack.instance.runDir, 'replica.sock');
+  await startReplica(socket);
+  const heard = await underLoad(stack, async (seen) => {
+    await more(seen);
+    await stack.kill('redis');
+    await command(socket, 'REPLICAOF', 'NO', 'ONE');
+    renameSync(socket, stack.instance.redis.socket);
+    await more(seen);
+  }, { restMs: 5 });
+  await assertNothingLost(heard);
+});
+
+async function command(socket, ...words) {
+  const link = new RedisLink(socket);
+  try {
+    return await link.command(...words);
+  } finally {
+    link.close();
+  }
+}
+
+async function startReplica(socket) {
+  const dir = path.join(stack.dir, 'replica');
+  makeServerDir(dir, 0o700);
+  const [program, ...args] = asServerUser(['redis-server', path.join(stack.instance.stateDir, 'redis.conf'),
+    '--port', String(await freePort()), '--bind', '127.0.0.1', '--unixsocket', socket, '--unixsocketperm', '700', '--dir', dir,
+    '--replicaof', '127.0.0.1', String(masterPort)], 'TERM');
+  replica = spawn(program, args, { env: serverEnvironment, stdio: 'ignore' });
+  await waitFor('the replica to follow', async () => {
+    if (!existsSync(socket)) return false;
+    return /master_link_status:up/.test(await command(socket, 'INFO', 'replication').catch(() => ''));
+  });
+  await waitFor('nothing to be missing there', async () => {
+    const offset = (text, name) => new RegExp(`${name}:(\\d+)`).exec(text)?.[1];
+    const [master, follower] = [await stack.redis('INFO', 'replication'), await command(socket, 'INFO', 'replication')];
+    return offset(master, 'master_repl_offset') === offset(follower, 'slave_repl_offset');
+  });
+}
