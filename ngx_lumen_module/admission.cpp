@@ -284,7 +284,7 @@ ngx_int_t gate(ngx_http_request_t* r) noexcept {
     return guarded(r->connection->log, "gate", ngx_int_t{NGX_HTTP_INTERNAL_SERVER_ERROR}, [&]() -> ngx_int_t {
         Request* request = make_request(r);
         if (request == nullptr) return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        read_key(*request);
+        if (!await_start(*request, read_key)) read_key(*request);
         return NGX_DONE;
     });
 }

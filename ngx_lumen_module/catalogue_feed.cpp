@@ -29,6 +29,8 @@ struct Feed {
     bool fetch_again = false;  ///< announced while a fetch was under way: that one may have been too early
     ngx_queue_t waiting{};
     ngx_event_t look_timer{};
+    ngx_msec_t began = 0;
+    ngx_event_t first_timer{};  ///< while somebody waits for the first catalogue; not cancelable: he holds the worker
 };
 Feed feed;
 
@@ -50,6 +52,12 @@ void take_document(std::string_view document) {
                   static_cast<int64_t>(feed.snapshot->version), feed.snapshot->models.size());
 }
 
+void add_waiting(CatalogueWait& wait, void (*done)(void* owner), void* owner) noexcept {
+    wait.done = done;
+    wait.owner = owner;
+    ngx_queue_insert_tail(&feed.waiting, &wait.link);
+}
+
 void tell_waiting() {
     // Taken off first: one that is told may wait again.
     ngx_queue_t told;
@@ -69,6 +77,9 @@ void tell_waiting() {
 
 void on_document(void*, RedisResult result, std::string_view text) {
     feed.fetching = false;
+    if (feed.first_timer.timer_set) {
+        ngx_del_timer(&feed.first_timer);
+    }
     if (result == RedisResult::error) {
         ngx_log_error(NGX_LOG_ERR, feed.log, 0, "lumen: catalogue: %*s", text.size(), text.data());
     }
@@ -162,6 +173,10 @@ ngx_int_t catalogue_feed_init(ngx_cycle_t* cycle) {
     redis_on_connected(RedisLane::requests, fetch);
     subscribe(kCatalogueKey, on_announced, nullptr);
     subscribe(kProbesKey, on_probes, nullptr);
+    feed.began = ngx_current_msec;
+    feed.first_timer.handler = [](ngx_event_t*) { guarded_void(feed.log, "first catalogue", tell_waiting); };
+    feed.first_timer.data = &feed;
+    feed.first_timer.log = feed.log;
     feed.look_timer.handler = on_look_time;
     feed.look_timer.data = &feed;
     feed.look_timer.log = feed.log;
@@ -178,9 +193,17 @@ std::shared_ptr<const Catalogue> current_catalogue() noexcept {
 bool await_catalogue(CatalogueWait& wait, void (*done)(void* owner), void* owner) {
     fetch();
     if (!feed.fetching) return false;
-    wait.done = done;
-    wait.owner = owner;
-    ngx_queue_insert_tail(&feed.waiting, &wait.link);
+    add_waiting(wait, done, owner);
+    return true;
+}
+
+bool await_first_catalogue(CatalogueWait& wait, void (*done)(void* owner), void* owner) {
+    const ngx_msec_t age_ms = ngx_current_msec - feed.began;
+    if (feed.snapshot || age_ms >= feed.conf->redis_timeout_ms) return false;
+    if (!feed.first_timer.timer_set) {
+        ngx_add_timer(&feed.first_timer, feed.conf->redis_timeout_ms - age_ms);
+    }
+    add_waiting(wait, done, owner);
     return true;
 }
 

@@ -25,6 +25,9 @@ struct CatalogueWait {
 };
 /// false: Redis is away, `done` will not be called. Any number may wait for the same look.
 bool await_catalogue(CatalogueWait& wait, void (*done)(void* owner), void* owner);
+/// A worker that has just begun has no catalogue for some milliseconds, but clients already: they wait for it, at most
+/// for one Redis deadline from the worker's beginning. false: there is one, or that time is over.
+bool await_first_catalogue(CatalogueWait& wait, void (*done)(void* owner), void* owner);
 void cancel(CatalogueWait& wait) noexcept;
 
 }  // namespace lumen

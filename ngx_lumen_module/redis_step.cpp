@@ -64,4 +64,10 @@ bool ask_catalogue(Request& request, Step again) {
     return await_catalogue(request.catalogue_wait, on_catalogue, &request);
 }
 
+bool await_start(Request& request, Step then) {
+    if (!await_first_catalogue(request.catalogue_wait, on_catalogue, &request)) return false;
+    request.next = then;
+    return true;
+}
+
 }  // namespace lumen

@@ -16,4 +16,8 @@ bool ask_redis(Request& request, const std::vector<std::string_view>& command, A
 /// Looks the catalogue up once more, then does `again`. false: as above.
 bool ask_catalogue(Request& request, Step again);
 
+/// In a worker that has just begun: does `then` once the first catalogue has come, or did not in time. false: it is
+/// past that, `then` is not called.
+bool await_start(Request& request, Step then);
+
 }  // namespace lumen
