@@ -10,8 +10,7 @@ import { after, before, test } from 'node:test';
 import { asServerUser, freePort, makeServerDir, serverEnvironment, waitFor } from '../harness/machine.mjs';
 import { RedisLink } from '../harness/redis_link.mjs';
 import { startStack } from '../harness/stack.mjs';
-import { bookedAsTold } from '../simulation/load.mjs';
-import { underLoad } from './steady_load.mjs';
+import { bookedAsTold, underLoad } from './steady_load.mjs';
 import { chatBody } from './traffic.mjs';
 
 const UNAVAILABLE = '503 billing_unavailable';

@@ -1,5 +1,6 @@
 // Clients that never pause while something befalls the gate. Each request has a connection of its own, so that what fails
 // is the gate's fault, and no idle connection that was closed just as it was used again.
+import { waitFor } from '../harness/machine.mjs';
 import { chatBody, codeOf, Connections, toldCost } from './traffic.mjs';
 
 const ACCOUNTS = 4;
@@ -49,4 +50,26 @@ function take(heard, answer, stream) {
   }
   heard.answers++;
   heard.told.set(told.request, told.cost);
+}
+
+/// Each price that a client was told is in the book once, in usage, reap and correction rows together (I5), and nothing
+/// is held any more. Returns how many requests of these accounts the book has.
+export async function bookedAsTold(stack, heard) {
+  const accounts = heard.accounts.map(({ account }) => account);
+  await waitFor('all holds to end', async () => {
+    const wallets = await Promise.all(accounts.map((account) => stack.wallet(account)));
+    return wallets.every((wallet) => wallet.running === 0n);
+  }, 60);
+  let booked = new Map();
+  const differences = () => [...heard.told].filter(([request, cost]) => booked.get(request) !== cost);
+  await waitFor('each price to be booked as it was told', async () => {
+    const rows = await stack.sql(`
+      select request_id, sum(cost) as cost
+        from ledger_events
+       where account_id in (${accounts.join(',')}) and kind in (1, 5, 6)
+       group by request_id`);
+    booked = new Map(rows.map((row) => [row.request_id, BigInt(row.cost)]));
+    return differences().length === 0;
+  }, 60, 200);
+  return booked.size;
 }

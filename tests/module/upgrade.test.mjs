@@ -7,8 +7,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { asServerUser, serverEnvironment, waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
-import { bookedAsTold } from '../simulation/load.mjs';
-import { underLoad } from './steady_load.mjs';
+import { bookedAsTold, underLoad } from './steady_load.mjs';
 
 const NGINX = '/usr/sbin/nginx';  // absolute: nginx starts its successor by the name it was started by
 
