@@ -36,6 +36,7 @@ bool AddressRange::contains(const AddressBytes& address) const noexcept {
 std::optional<AddressBytes> parse_address(std::string_view text) noexcept {
     char terminated[INET6_ADDRSTRLEN] = {};
     if (text.empty() || text.size() >= sizeof terminated) return std::nullopt;
+    if (text.find('\0') != std::string_view::npos) return std::nullopt;  // what follows would be taken for nothing
     std::memcpy(terminated, text.data(), text.size());
     AddressBytes address{};
     if (inet_pton(AF_INET6, terminated, address.data()) == 1) return address;

@@ -44,6 +44,9 @@ TEST(AddressRanges, what_is_no_range_is_refused) {
                              "example.edu", "10.0.0.0/8/8", " 10.0.0.0", "::1%eth0"}) {
         EXPECT_FALSE(parse_address_range(text)) << text;
     }
+    using namespace std::string_view_literals;
+    EXPECT_FALSE(parse_address_range("10.0.0.0\0x"sv));
+    EXPECT_FALSE(parse_address("::1\0::2"sv));
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ import { COUNTS } from './test_reporter.mjs';
 const SUITES = ['lint', 'core', 'scripts', 'admind', 'module', 'web', 'simulation', 'package', 'fuzz', 'sanitize'];
 const PROGRAMS = ['lumen-admind', 'ngx_http_lumen_module', 'lumen-model-server', 'pages', 'test-packages'];
 const JOB_SECONDS = 600;
-const FUZZ_SECONDS = 2;  // on top of the committed corpus; tests/fuzz/run.sh runs longer
+const FUZZ_SECONDS = 1;  // on top of the committed corpus; tests/fuzz/run.sh runs longer
 // Together they reach every file of the gate: admission, refusals, streams, failover, the ring, and workers that end.
 const SANITIZED_FILES = ['main_job', 'refusals', 'metering', 'failover', 'settle_ring'];
 const testDir = path.join(checkout, 'tests');

@@ -153,4 +153,6 @@ async function startReplica(socket) {
     const [master, follower] = [await stack.redis('INFO', 'replication'), await command(socket, 'INFO', 'replication')];
     return offset(master, 'master_repl_offset') === offset(follower, 'slave_repl_offset');
   });
+  // The first replica changes the master's replication id: each bucket is reconciled once more.
+  await waitFor('all buckets to serve', async () => (await fetch(`${stack.server('admind').url}/readyz`)).status === 200, READY_SECONDS);
 }
