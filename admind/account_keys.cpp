@@ -7,6 +7,7 @@
 #include "admind/bounds.h"
 #include "admind/key_setup.h"
 #include "admind/key_terms.h"
+#include "admind/live_updates.h"
 #include "admind/pg_values.h"
 
 namespace lumen::admind {
@@ -150,6 +151,11 @@ void audit_key(pqxx::transaction_base& transaction, const Call& call, const char
     audit(transaction, call, action, "account:" + std::to_string(account), {{"key", id_json(key)}});
 }
 
+/// An id alone: the page loads its keys again.
+void tell_key_changed(const Call& call, AccountId account, KeyId key) {
+    tell_pages(call.services.redis, account, {LiveEventKind::key, to_text({{"id", id_json(key)}})});
+}
+
 }  // namespace
 
 std::variant<Json, Problem> keys_page(const Call& call, pqxx::transaction_base& transaction, AccountId account,
@@ -224,6 +230,7 @@ Answer save_key(const Call& call, AccountId account) {
     if (const auto* problem = std::get_if<Problem>(&saved)) return *problem;
     const KeyId id = std::get<KeyId>(saved);
     if (call.services.ledger.enforce_key(id) == InForce::not_yet) return not_yet_in_force();
+    tell_key_changed(call, account, id);
     return {201, read_key_json(call, id)};
 }
 
@@ -250,6 +257,7 @@ Answer make_key(const Call& call, AccountId account) {
     if (const auto* problem = std::get_if<Problem>(&made)) return *problem;
     const KeyId id = std::get<KeyId>(made);
     if (call.services.ledger.enforce_key(id) == InForce::not_yet) return not_yet_in_force();
+    tell_key_changed(call, account, id);
     Json answer = read_key_json(call, id);
     answer["key"] = secret;
     return {201, std::move(answer)};
@@ -275,6 +283,7 @@ Answer change_key(const Call& call, AccountId account, std::optional<KeyId> key)
         });
     if (const auto* problem = std::get_if<Problem>(&changed)) return *problem;
     if (call.services.ledger.enforce_key(*key) == InForce::not_yet) return not_yet_in_force();
+    tell_key_changed(call, account, *key);
     return {200, read_key_json(call, *key)};
 }
 
@@ -283,6 +292,7 @@ Answer delete_key(const Call& call, AccountId account, std::optional<KeyId> key)
     const auto revocation = call.services.ledger.revoke_key(account, *key, call.caller.label());
     if (!revocation.found) return not_found();
     if (revocation.in_force == InForce::not_yet) return not_yet_in_force();
+    tell_key_changed(call, account, *key);
     return {204, nullptr};
 }
 

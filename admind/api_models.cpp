@@ -6,6 +6,7 @@
 #include "admind/account_view.h"
 #include "admind/api_parts.h"
 #include "admind/handlers.h"
+#include "admind/live_updates.h"
 #include "admind/request_fields.h"
 
 namespace lumen::admind {
@@ -248,6 +249,8 @@ Answer post_my_consent(const Call& call) {
         transaction.commit();
     }
     if (call.services.ledger.enforce_account(call.caller.account) == InForce::not_yet) return not_yet_in_force();
+    tell_pages(call.services.redis, call.caller.account,
+               {LiveEventKind::model, to_text({{"model", *model}, {"access", "consented"}})});
     return {fresh ? 201 : 200, {{"model", *model}, {"notice_version", *version}, {"access", "consented"}}};
 }
 

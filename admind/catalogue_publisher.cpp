@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "admind/live_updates.h"
 #include "admind/settings_values.h"
 #include "lumen_core/api_key.h"
 #include "lumen_core/catalogue.h"
@@ -280,12 +281,16 @@ bool CataloguePublisher::publish() {
             .exec_params1("select setval('catalogue_version', greatest(nextval('catalogue_version'), $1))",
                           current_version + 1)[0]
             .as<std::int64_t>();
+    // A new policy is nobody's business but its accounts'; models and endpoints are on every page.
+    const bool models_changed = current_version == 0 || (*current)["models"] != fresh["models"] ||
+                                (*current)["endpoints"] != fresh["endpoints"];
     fresh["version"] = version;
     const std::string text = to_text(fresh);
     if (text.size() > kMaxCatalogueBytes) throw std::runtime_error("the catalogue is larger than 8 MiB");
     redis->command({"SET", kCatalogueKey, text});
     redis->command({"PUBLISH", kCatalogueKey, std::to_string(version)});
     transaction.commit();
+    if (models_changed) tell_all_pages(*redis, {LiveEventKind::model, "{}"});
     const std::lock_guard lock(mutex_);
     published_ = std::move(policies);
     return true;

@@ -6,6 +6,7 @@
 
 #include "admind/endpoint_states.h"
 #include "admind/json.h"
+#include "admind/live_updates.h"
 #include "lumen_core/catalogue.h"
 
 namespace lumen::admind {
@@ -176,14 +177,19 @@ void EndpointProber::run() {
     if (targets.empty()) return;
     const std::map<EndpointId, bool> results = probe_endpoints(targets, health.timeout);
     const auto now = std::chrono::steady_clock::now();
+    bool changed = false;
     for (const auto& [id, healthy] : results) {
         Known& known = known_[id];
+        changed = changed || known.healthy != healthy;
         known.probed = true;
         known.healthy = healthy;
         known.due = now + jittered(healthy ? health.interval
                                            : std::min<std::chrono::seconds>(health.interval, kProbeWhileDown));
     }
     announce(results);
+    if (!changed) return;
+    RedisPool::Lease redis = redis_.acquire();
+    tell_all_pages(*redis, {LiveEventKind::model, "{}"});
 }
 
 }  // namespace lumen::admind

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "admind/json.h"
 #include "lumen_core/catalogue.h"
@@ -25,8 +26,25 @@ void publish_live(RedisLink& redis, AccountId account, const LiveMessage& messag
     redis.command({"PUBLISH", kLivePrefix + std::to_string(account), live_message_text(message)});
 }
 
-void publish_live_to_all(RedisLink& redis, const LiveMessage& message) {
-    redis.command({"PUBLISH", kLiveChannel, live_message_text(message)});
+void tell_pages(RedisPool& redis, AccountId account, LiveEvent event) {
+    try {
+        RedisPool::Lease link = redis.acquire();
+        LiveMessage message;
+        message.events.push_back(std::move(event));
+        publish_live(*link, account, message);
+    } catch (const RedisUnavailable&) {
+        // Pages that come back after a gap load everything anew.
+    }
+}
+
+void tell_all_pages(RedisLink& redis, LiveEvent event) {
+    LiveMessage message;
+    message.events.push_back(std::move(event));
+    try {
+        redis.command({"PUBLISH", kLiveChannel, live_message_text(message)});
+    } catch (const RedisUnavailable&) {
+        // As above.
+    }
 }
 
 void LiveUpdates::changed(const BookedTotals& booked) {

@@ -18,8 +18,10 @@ inline constexpr auto kLiveInterval = std::chrono::milliseconds(250);
 
 /// Updates are a convenience: an error of Redis drops them, and the next change brings more.
 void publish_live(RedisLink& redis, AccountId account, const LiveMessage& message);
-/// To the pages of all accounts.
-void publish_live_to_all(RedisLink& redis, const LiveMessage& message);
+
+/// What is in force already, to the open pages of an account; a Redis that is away keeps nobody from it.
+void tell_pages(RedisPool& redis, AccountId account, LiveEvent event);
+void tell_all_pages(RedisLink& redis, LiveEvent event);
 
 /// The book's counters after each commit of a drainer, at most four messages a second for each account.
 class LiveUpdates {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace lumen {
 namespace {
@@ -22,6 +23,16 @@ bool is_space(char c) noexcept {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+/// By byte: those of JSON's structure, and the quote.
+constexpr std::array<bool, 256> kMeansSomething = [] {
+    std::array<bool, 256> means{};
+    for (const char c : {'"', '{', '}', '[', ']', ':', ','}) means[static_cast<unsigned char>(c)] = true;
+    return means;
+}();
+
+/// Most usage objects fit, so that they are kept without growing step by step.
+constexpr std::size_t kUsualUsageBytes = 512;
+
 }  // namespace
 
 JsonMeter::JsonMeter(Operation operation) noexcept : counts_text_(generates_text(operation)) {}
@@ -32,24 +43,32 @@ std::string_view JsonMeter::usage_object() const noexcept {
 
 void JsonMeter::feed(std::string_view bytes) {
     while (!bytes.empty() && !broken_) {
-        const std::size_t length = in_string_ ? run_length(bytes) : 1;
-        const std::string_view run = bytes.substr(0, length);
-        bytes.remove_prefix(length);
+        const std::string_view run = bytes.substr(0, in_string_ ? string_run(bytes) : plain_run(bytes));
+        bytes.remove_prefix(run.size());
         if (capturing_) usage_.append(run.substr(0, kMaxUsageBytes - usage_.size()));
         if (in_string_) {
             take_in_string(run);
-        } else if (!is_space(run.front())) {
-            take(run.front());
+        } else if (!is_space(run.back())) {
+            take(run.back());
         }
     }
 }
 
-/// Inside a string: up to the next byte that may end it; that byte, and an escaped one, are runs of their own.
-std::size_t JsonMeter::run_length(std::string_view bytes) const noexcept {
+/// Inside a string: an escaped byte; else up to and with its end, or the next backslash.
+std::size_t JsonMeter::string_run(std::string_view bytes) const noexcept {
     if (escaped_) return 1;
-    std::size_t length = 0;
-    while (length < bytes.size() && bytes[length] != '"' && bytes[length] != '\\') ++length;
-    return std::max<std::size_t>(length, 1);
+    const std::string_view to_end = bytes.substr(0, std::min(bytes.find('"'), bytes.size() - 1) + 1);
+    return std::min(to_end.find('\\'), to_end.size() - 1) + 1;
+}
+
+/// Outside strings: numbers, literals and space, and the byte after them, which alone means something. Outside the
+/// object there must be nothing but space, so there each byte is looked at.
+std::size_t JsonMeter::plain_run(std::string_view bytes) const noexcept {
+    std::size_t plain = 0;
+    if (depth_ > 0) {
+        while (plain + 1 < bytes.size() && !kMeansSomething[static_cast<unsigned char>(bytes[plain])]) ++plain;
+    }
+    return plain + 1;
 }
 
 void JsonMeter::take(char c) {
@@ -81,11 +100,13 @@ void JsonMeter::take(char c) {
 }
 
 void JsonMeter::take_in_string(std::string_view run) {
-    if (!escaped_ && run.front() == '"') {
-        in_string_ = false;
-        return;
+    if (!std::exchange(escaped_, false)) {
+        escaped_ = run.back() == '\\';
+        if (run.back() == '"') {
+            in_string_ = false;
+            run.remove_suffix(1);
+        }
     }
-    escaped_ = !escaped_ && run.front() == '\\';
     if (string_is_key_) {
         key_.append(run.substr(0, kMaxKeyBytes - key_.size()));
     } else if (string_is_text_) {
@@ -108,6 +129,7 @@ void JsonMeter::open(char bracket) {
     }
     if (depth_ == 1 && bracket == '{' && after_colon_ && key_ == "usage") {
         capturing_ = true;
+        usage_.reserve(kUsualUsageBytes);
         usage_.assign(1, bracket);
     }
     is_object_[depth_++] = bracket == '{';

@@ -32,7 +32,8 @@ class JsonMeter {
 
  private:
     void take(char c);
-    std::size_t run_length(std::string_view bytes) const noexcept;
+    std::size_t string_run(std::string_view bytes) const noexcept;
+    std::size_t plain_run(std::string_view bytes) const noexcept;
     void take_in_string(std::string_view run);
     void open(char bracket);
     void close(char bracket);

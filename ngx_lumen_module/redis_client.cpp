@@ -4,6 +4,7 @@
 
 #include <array>
 #include <charconv>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -67,38 +68,59 @@ Lane* lane_of(RedisLane lane) noexcept {
 
 // ---- commands as Redis reads them ----------------------------------------------------------------------------------
 
-void append_number(std::string& out, char mark, std::size_t number) {
-    std::array<char, 24> digits;
-    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-    out.push_back(mark);
-    out.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
-    out.append("\r\n");
+/// The most that an argument takes beside its own bytes: `$`, a length, two line ends.
+constexpr std::size_t kMarkBytes = 1 + 20 + 2 + 2;
+
+char* put_line_end(char* at) noexcept {
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
 }
 
-void append_argument(std::string& out, std::string_view argument) {
-    append_number(out, '$', argument.size());
-    out.append(argument);
-    out.append("\r\n");
+char* put_number(char* at, char mark, std::size_t number) noexcept {
+    *at++ = mark;
+    return put_line_end(std::to_chars(at, at + 20, number).ptr);
+}
+
+char* put_argument(char* at, std::string_view argument) noexcept {
+    at = put_number(at, '$', argument.size());
+    if (!argument.empty()) std::memcpy(at, argument.data(), argument.size());
+    return put_line_end(at + argument.size());
+}
+
+/// The command of `count` arguments, in one piece; the offset behind the first `head` of them. Two commands of twenty
+/// arguments are written for each request: so straight into memory that is known to suffice.
+template <typename Argument>
+std::size_t write_command(std::string& out, int count, int head, Argument&& argument) {
+    std::size_t most = kMarkBytes;
+    for (int i = 0; i < count; ++i) most += argument(i).size() + kMarkBytes;
+    out.resize(most);
+    char* at = put_number(out.data(), '*', static_cast<std::size_t>(count));
+    std::size_t head_bytes = 0;
+    for (int i = 0; i < count; ++i) {
+        if (i == head) head_bytes = static_cast<std::size_t>(at - out.data());
+        at = put_argument(at, argument(i));
+    }
+    out.resize(static_cast<std::size_t>(at - out.data()));
+    return head_bytes;
 }
 
 void write_script_command(RedisCall& record, ScriptCall& call) {
-    const auto argument = [&](int i) {
+    constexpr int kHead = 2;  // EVALSHA and the script's SHA-1
+    record.script = call.script();
+    record.head_bytes = write_command(record.command, call.argc(), kHead, [&call](int i) {
         const auto at = static_cast<std::size_t>(i);
         return std::string_view(call.argv()[at], call.argv_lengths()[at]);
-    };
-    record.script = call.script();
-    append_number(record.command, '*', static_cast<std::size_t>(call.argc()));
-    append_argument(record.command, argument(0));
-    append_argument(record.command, argument(1));
-    record.head_bytes = record.command.size();
-    for (int i = 2; i < call.argc(); ++i) append_argument(record.command, argument(i));
+    });
 }
 
 void turn_into_eval(RedisCall& record) {
+    const std::string_view script = script_text(*record.script);
     const std::size_t count_end = record.command.find('\r') + 2;
     std::string eval = record.command.substr(0, count_end);
-    append_argument(eval, "EVAL");
-    append_argument(eval, script_text(*record.script));
+    eval.resize(count_end + 2 * kMarkBytes + 4 + script.size());
+    char* const end = put_argument(put_argument(eval.data() + count_end, "EVAL"), script);
+    eval.resize(static_cast<std::size_t>(end - eval.data()));
     record.command.replace(0, record.head_bytes, eval);
     record.script.reset();
 }
@@ -360,8 +382,7 @@ RedisCall* redis_command(RedisLane which, const std::string_view* arguments, int
     redisAsyncContext* context = open_for_calls(lane);
     if (context == nullptr) return nullptr;
     RedisCall* record = take_record(*lane);
-    append_number(record->command, '*', static_cast<std::size_t>(count));
-    for (int i = 0; i < count; ++i) append_argument(record->command, arguments[i]);
+    write_command(record->command, count, 0, [arguments](int i) { return arguments[i]; });
     return send(*lane, record, context, deadline_ms, callback, owner);
 }
 

@@ -1,9 +1,11 @@
-// The yardstick: the same nginx binary without the module, proxying to the same model server with the same settings.
+// The yardstick: the same nginx binary without the module, proxying to the same model server with the same settings. Its
+// rivals (rivals.mjs) are this with something more in it.
 import path from 'node:path';
 import { freePort, makeServerDir, writeServerFile } from '../harness/machine.mjs';
 import { Nginx } from '../harness/servers.mjs';
 
-const conf = ({ dir, port, upstream }) => `
+const conf = ({ dir, port, upstream, extra }) => `
+${extra.main ?? ''}
 worker_processes 1;
 worker_rlimit_nofile 65536;
 pid ${dir}/nginx.pid;
@@ -19,10 +21,13 @@ http {
     fastcgi_temp_path ${dir}/lib/fastcgi;
     uwsgi_temp_path ${dir}/lib/uwsgi;
     scgi_temp_path ${dir}/lib/scgi;
+    ${extra.http ?? ''}
     upstream models { server ${upstream}; keepalive 64; }
     server {
         listen 127.0.0.1:${port};
+        ${extra.server ?? ''}
         location /v1/ {
+            ${extra.location ?? ''}
             client_max_body_size 16m;
             client_body_buffer_size 16m;
             proxy_http_version 1.1;
@@ -40,13 +45,14 @@ export class BareNginx {
   #server;
   #instance;
 
-  constructor(stack) {
-    this.stack = stack;
+  /// `extra`: lines for the configuration's levels: {main, http, server, location}.
+  constructor(stack, name = 'bare', extra = {}) {
+    Object.assign(this, { stack, name, extra });
   }
 
   async start() {
     const port = await freePort();
-    const dir = path.join(this.stack.dir, 'bare');
+    const dir = path.join(this.stack.dir, this.name);
     makeServerDir(dir);
     makeServerDir(path.join(dir, 'nginx'));
     makeServerDir(path.join(dir, 'nginx/lib'));
@@ -54,9 +60,9 @@ export class BareNginx {
     makeServerDir(path.join(dir, 'run'));
     this.url = `http://127.0.0.1:${port}`;
     this.#instance = { stateDir: dir, url: this.url, processOptions: (name) => ({ name, stateDir: dir, lifetime: 'ours' }) };
-    this.#server = new Nginx(this.#instance);
+    this.#server = new Nginx(this.#instance, 'nginx', port);
     writeServerFile(path.join(dir, 'nginx/nginx.conf'), conf({
-      dir: path.join(dir, 'nginx'), port, upstream: `127.0.0.1:${this.stack.modelServers[0].port}`,
+      dir: path.join(dir, 'nginx'), port, upstream: `127.0.0.1:${this.stack.modelServers[0].port}`, extra: this.extra,
     }));
     await this.#server.start();
   }

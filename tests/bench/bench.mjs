@@ -1,21 +1,28 @@
 // ./lumen bench: what the gate and the ledger cost on this machine, as ratios within one run (absolute numbers wander on
 // shared machines). Prints a table for people and writes the same as JSON.
 //
-//   node bench.mjs [gate|latency|streams|redis|drain|rebuild …]      all without an argument
+//   node bench.mjs [gate|chunks|latency|streams|live|redis|drain|rebuild …]      all without an argument
 //   LUMEN_BENCH_SECONDS=4   of each measured run             LUMEN_BENCH_ROUNDS=5   pairs of runs
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, fdatasyncSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { buildDir } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { BareNginx } from './bare_nginx.mjs';
 import { median, Worker, wrk } from './measure.mjs';
-import { openStreams } from './streams.mjs';
+import { idleAccounts, openViewers, timeToShow } from './live_viewers.mjs';
+import { authRequestNginx, luaNginx } from './rivals.mjs';
+import { openStreams, readStreams } from './streams.mjs';
 
 const seconds = Number(process.env.LUMEN_BENCH_SECONDS ?? 4);
 const rounds = Number(process.env.LUMEN_BENCH_ROUNDS ?? 5);
 const CONNECTIONS = 128;  // enough that a worker never waits for one request's flush to disk
 const STREAMS = 1000;
+const CHUNK_STREAMS = 50;
+const CHUNK_TOKENS = 150;
+const VIEWERS = 10_000;
+const IDLE_SECONDS = 45;  // three rounds of the comments that keep streams alive
 
 /// The gate and a bare nginx before the same model server, one worker each, no access log on either side.
 async function withBoth(measure) {
@@ -38,52 +45,104 @@ async function withBoth(measure) {
   }
 }
 
-/// CPU per request of the gate's worker against the bare one's, alternating, a 1 KB chat body, keep-alive.
+/// CPU per request of the gate's worker, and of its rivals', against the bare one's, alternating: a 1 KB chat body,
+/// keep-alive.
 async function gate() {
   return withBoth(async ({ stack, bare, key }) => {
-    const sides = {
-      bare: { url: bare.url, worker: () => new Worker(bare.workers()[0]) },
-      gate: { url: stack.url, worker: () => new Worker(stack.workers()[0]) },
+    const rivals = { auth_request: authRequestNginx(stack, bare), lua: await luaNginx(stack, key) };
+    for (const rival of Object.values(rivals)) await rival.start();
+    try {
+      return await compare({ stack, key, sides: { bare, gate: stack, ...rivals } });
+    } finally {
+      for (const rival of Object.values(rivals)) await rival.stop();
+    }
+  });
+}
+
+async function compare({ stack, key, sides }) {
+  const run = async (side) => {
+    const worker = new Worker(side.workers()[0]);
+    const before = worker.cpuNs();
+    const load = await wrk({ url: `${side.url}/v1/chat/completions`, key, connections: CONNECTIONS, seconds });
+    return { usPerRequest: (worker.cpuNs() - before) / 1000 / load.requests, ...load };
+  };
+  for (const side of Object.values(sides)) await run(side);  // warm
+  const found = [];
+  for (let i = 0; i < rounds; i++) {
+    const round = {};
+    for (const [name, side] of Object.entries(sides)) round[name] = await run(side);
+    found.push(round);
+  }
+  const result = {};
+  for (const name of Object.keys(sides)) {
+    const ratios = found.map((round) => round[name].usPerRequest / round.bare.usPerRequest);
+    result[name] = {
+      us_per_request: median(found.map((round) => round[name].usPerRequest)),
+      requests_per_s: median(found.map((round) => round[name].requests / round[name].seconds)),
+      ...(name === 'bare' ? {} : { ratio: median(ratios), ratio_lowest: Math.min(...ratios), ratio_highest: Math.max(...ratios) }),
+      worker_pss_mb: new Worker(sides[name].workers()[0]).pssKb() / 1024,
     };
+  }
+  return result;
+}
+
+/// CPU for each chunk of streams that come token by token, alternating.
+async function chunks() {
+  return withBoth(async ({ stack, bare, key }) => {
+    await stack.modelServers[0].behave(`pace-10+tokens-${CHUNK_TOKENS}`);
     const run = async (side) => {
-      const worker = side.worker();
+      const worker = new Worker(side.workers()[0]);
       const before = worker.cpuNs();
-      const load = await wrk({ url: `${side.url}/v1/chat/completions`, key, connections: CONNECTIONS, seconds });
-      return { usPerRequest: (worker.cpuNs() - before) / 1000 / load.requests, ...load };
+      const count = await readStreams(side.url, key, CHUNK_STREAMS);
+      return (worker.cpuNs() - before) / 1000 / count;
     };
-    for (const side of Object.values(sides)) await run(side);  // warm
+    for (const side of [bare, stack]) await run(side);
     const pairs = [];
-    for (let i = 0; i < rounds; i++) pairs.push({ bare: await run(sides.bare), gate: await run(sides.gate) });
-    const ratios = pairs.map((pair) => pair.gate.usPerRequest / pair.bare.usPerRequest);
+    for (let i = 0; i < rounds; i++) pairs.push({ bare: await run(bare), gate: await run(stack) });
     return {
-      bare_us_per_request: median(pairs.map((pair) => pair.bare.usPerRequest)),
-      gate_us_per_request: median(pairs.map((pair) => pair.gate.usPerRequest)),
-      ratio: median(ratios),
-      ratio_lowest: Math.min(...ratios),
-      ratio_highest: Math.max(...ratios),
-      bare_requests_per_s: median(pairs.map((pair) => pair.bare.requests / pair.bare.seconds)),
-      gate_requests_per_s: median(pairs.map((pair) => pair.gate.requests / pair.gate.seconds)),
-      worker_pss_mb: new Worker(stack.workers()[0]).pssKb() / 1024,
-      bare_worker_pss_mb: new Worker(bare.workers()[0]).pssKb() / 1024,
+      bare_us_per_chunk: median(pairs.map((pair) => pair.bare)),
+      gate_us_per_chunk: median(pairs.map((pair) => pair.gate)),
+      ratio: median(pairs.map((pair) => pair.gate / pair.bare)),
     };
   });
 }
 
-/// Time of one request on one connection, alternating.
+/// A lone write and its flush, in the directory of Redis's data: what `appendfsync always` adds to each admit that finds
+/// Redis idle.
+function flushCost(dir) {
+  const file = openSync(path.join(dir, 'flush'), 'w');
+  const taken = [];
+  for (let i = 0; i < 300; i++) {
+    const begin = process.hrtime.bigint();
+    writeSync(file, Buffer.alloc(300));
+    fdatasyncSync(file);
+    taken.push(Number(process.hrtime.bigint() - begin) / 1000);
+  }
+  closeSync(file);
+  taken.sort((a, b) => a - b);
+  return { median_us: taken[150], p90_us: taken[270] };
+}
+
+/// Time of one request on one connection, alternating, by what Redis does before it answers. It is reached by its socket.
 async function latency() {
   return withBoth(async ({ stack, bare, key }) => {
     const run = async (url) => (await wrk({ url: `${url}/v1/chat/completions`, key, connections: 1, seconds })).latencyUs;
     await run(bare.url);
     await run(stack.url);
-    const pairs = [];
-    for (let i = 0; i < rounds; i++) pairs.push({ bare: await run(bare.url), gate: await run(stack.url) });
-    const of = (side, percentile) => median(pairs.map((pair) => pair[side][percentile]));
-    return {
-      bare_median_us: of('bare', 'p50'),
-      gate_median_us: of('gate', 'p50'),
-      added_median_us: median(pairs.map((pair) => pair.gate.p50 - pair.bare.p50)),
-      added_p99_us: median(pairs.map((pair) => pair.gate.p99 - pair.bare.p99)),
-    };
+    const result = { flush: flushCost(stack.instance.stateDir) };
+    for (const appendfsync of ['everysec', 'always']) {
+      await stack.redis('CONFIG', 'SET', 'appendfsync', appendfsync);
+      const pairs = [];
+      for (let i = 0; i < rounds; i++) pairs.push({ bare: await run(bare.url), gate: await run(stack.url) });
+      const of = (side, percentile) => median(pairs.map((pair) => pair[side][percentile]));
+      result[appendfsync] = {
+        bare_median_us: of('bare', 'p50'),
+        gate_median_us: of('gate', 'p50'),
+        added_median_us: median(pairs.map((pair) => pair.gate.p50 - pair.bare.p50)),
+        added_p99_us: median(pairs.map((pair) => pair.gate.p99 - pair.bare.p99)),
+      };
+    }
+    return result;
   });
 }
 
@@ -108,12 +167,49 @@ async function streams() {
   });
 }
 
+/// What idle pages cost a worker (spec/ui.md E5), and how soon a settled request shows on one (E2).
+async function live() {
+  const stack = await startStack({ name: 'bench-live', workers: 1 });
+  try {
+    const person = await stack.newAccount({ max: '1000000' });
+    const shown = await timeToShow(stack, person, 15);
+    const { cookies, remove } = await idleAccounts(stack, VIEWERS);
+    const worker = new Worker(stack.workers()[0]);
+    const redis = new Worker(stack.server('redis').pid);
+    const warm = await openViewers(stack.url, cookies.slice(0, 50));
+    const before = worker.pssKb();
+    const viewers = await openViewers(stack.url, cookies.slice(50));
+    const kb = worker.pssKb() - before;
+    const began = process.hrtime.bigint();
+    const cpu = { worker: worker.cpuNs(), redis: redis.cpuNs() };
+    await sleep(IDLE_SECONDS * 1000);
+    const elapsed = Number(process.hrtime.bigint() - began);
+    const result = {
+      viewers: VIEWERS,
+      mb: kb / 1024,
+      kb_per_viewer: kb / (VIEWERS - 50),
+      idle_percent_of_a_core: (100 * (worker.cpuNs() - cpu.worker)) / elapsed,
+      redis_percent_of_a_core: (100 * (redis.cpuNs() - cpu.redis)) / elapsed,
+      settled_request_shows_after_ms: shown,
+    };
+    warm.close();
+    viewers.close();
+    await remove();
+    return result;
+  } finally {
+    await stack.stop();
+  }
+}
+
 /// A benchmark program that prints one JSON object.
 function program(name) {
   return async () => JSON.parse(execFileSync(path.join(buildDir, 'tests/bench', name), { encoding: 'utf8', maxBuffer: 1 << 24 }));
 }
 
-const benches = { gate, latency, streams, redis: program('redis_cost'), drain: program('drain_rate'), rebuild: program('rebuild_rate') };
+const benches = {
+  gate, chunks, latency, streams, live,
+  redis: program('redis_cost'), drain: program('drain_rate'), rebuild: program('rebuild_rate'),
+};
 
 function show(value) {
   if (typeof value !== 'number') return String(value);

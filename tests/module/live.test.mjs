@@ -13,15 +13,16 @@ const MAX_VIEWERS = 30;
 let stack;
 const slow = {};  // pages of the tests that need a quarter of a minute: opened first, looked at last
 
+const model = (name, url) => ({
+  name, access: 'allowed', input_cost_per_million: 1000, output_cost_per_million: 1000, endpoints: [{ id: `${name}-1`, url }],
+});
+
 before(async () => {
   stack = await startStack({
     name: 'live',
     workers: 2,
     nginx: (file, text) => text.replace(/viewers=\d+/, `viewers=${MAX_VIEWERS}`),
-    models: ([server]) => [
-      { name: 'demo', access: 'allowed', input_cost_per_million: 1000, output_cost_per_million: 1000, endpoints: [{ id: 'one', url: `${server}/v1` }] },
-      { name: 'slow', access: 'allowed', input_cost_per_million: 1000, output_cost_per_million: 1000, endpoints: [{ id: 'two', url: `${server}/misbehave/pace-200+tokens-400/v1` }] },
-    ],
+    models: ([server]) => [model('demo', `${server}/v1`), model('slow', `${server}/misbehave/pace-200+tokens-400/v1`)],
   });
   const person = await stack.newAccount({ max: '5' });
   const cookies = { quiet: await signIn(stack, person), forgotten: await signIn(stack, person), expiring: await signIn(stack, { ...person, lifeMs: 2_000 }) };
@@ -107,6 +108,16 @@ test('E2 a settled request shows: balance, coins used, tokens, and the key it wa
     coins: { coins: formatCoinsShort(formatCoins(cost)), nano: String(cost) },
   });
   assert.ok(Date.parse(lastUsedAt) > Date.now() - 60_000, lastUsedAt);
+  page.close();
+});
+
+test('E1 P65 what else changes is told: a key that is made, a model that is new', async () => {
+  const { person, page } = await newPage();
+  const { id } = await stack.operator.createKey(person.account, { name: 'second' });
+  const { data } = await page.next('key', (key) => key.id === String(id));
+  assert.deepEqual(Object.keys(data), ['id'], 'an id alone: load the keys again');
+  stack.writeSettings({ models: [...stack.models(stack.modelServers.map((server) => server.url)), model('late', `${stack.modelServers[0].url}/v1`)] });
+  assert.deepEqual((await page.next('model')).data, {});
   page.close();
 });
 
