@@ -52,6 +52,7 @@ const ACCEPTED = [
   { row: 'Redis by IPv6 address', parts: { redis: 'lumen_redis [::1]:6379;' } },
   { row: 'Redis by name, without port', parts: { redis: 'lumen_redis localhost timeout=300ms;' } },
   { row: 'Redis with a user', parts: { redis: 'lumen_redis 127.0.0.1 user=gate password_file=DIR/secret;' } },
+  { row: 'a status page', parts: { location: 'lumen on; lumen_status;' } },
   { row: 'nothing gated needs nothing', parts: { zone: '', redis: '', secret: '', location: '' } },
 ];
 for (const { row, parts } of ACCEPTED) {
@@ -84,6 +85,7 @@ const REFUSED = [
   { row: 'another status', parts: { location: 'lumen on; lumen_exhausted_status 403;' }, says: 'invalid value "403" in lumen_exhausted_status, it must be 402 or 429' },
   { row: 'no tries', parts: { location: 'lumen on; lumen_tries 0;' }, says: 'invalid value "0" in lumen_tries, it must be 1 to 16' },
   { row: 'too many tries', parts: { location: 'lumen on; lumen_tries 17;' }, says: 'invalid value "17" in lumen_tries, it must be 1 to 16' },
+  { row: 'a status page with a parameter', parts: { location: 'lumen on; lumen_status json;' }, says: 'invalid number of arguments in "lumen_status" directive' },
   { row: 'drain of no time', parts: { location: 'lumen on; lumen_drain_aborted later;' }, says: '"lumen_drain_aborted" directive invalid value' },
 ];
 for (const { row, parts, says } of REFUSED) {
