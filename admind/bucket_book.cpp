@@ -94,6 +94,7 @@ std::string redis_ahead(RedisLink& redis, const BucketBook& book, const StreamPo
         !stream_unbroken(redis, book.bucket, book.position.last_bseq, found.last_bseq)) {
         return "rebuild " + std::to_string(found.epoch);
     }
+    if (found.epoch < 0) return {};  // it has nothing, and 400 000 questions are a second of a rebuild
     std::string ahead = compare_config(redis, book.accounts, book.keys).ahead;
     if (!ahead.empty()) return ahead;
     const std::vector<WalletInRedis> wallets = wallets_in_redis(redis, book.balances);

@@ -289,6 +289,7 @@ LedgerMetrics LedgerJobs::metrics() const {
     const std::int64_t oldest = oldest_pending_ms_;
     metrics.lag_seconds = oldest > 0 ? static_cast<double>(std::max<std::int64_t>(0, unix_ms() - oldest)) / 1000 : 0;
     metrics.buckets_not_ready = readiness_.not_ready();
+    metrics.leading = leader_.is_leader();
     metrics.not_in_force = book_.unfinished();
     for (const auto& job : jobs_) metrics.jobs.push_back(job->status());
     std::lock_guard lock(mutex_);

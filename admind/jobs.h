@@ -41,6 +41,7 @@ struct LedgerMetrics {
     NanoCoins drift;                  ///< lumen_reconcile_drift_coins: Σ of what the last pass found
     std::size_t drift_accounts = 0;   ///< lumen_reconcile_drift_accounts: how many these are
     int buckets_not_ready = 0;
+    bool leading = false;          ///< lumen_leader: this process runs the jobs that one process runs
     std::size_t not_in_force = 0;  ///< accounts and keys that Redis still has to be told
     std::vector<std::string> redis_findings;
     std::vector<std::string> alarms;  ///< buckets that stand still, drift, broken rules: an operator must look

@@ -49,6 +49,8 @@ std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatu
           "Accounts that Redis and the book disagree about; the log names them.",
           static_cast<double>(ledger.drift_accounts));
     gauge(registry, "lumen_buckets_not_ready", "Buckets of Redis out of service.", ledger.buckets_not_ready);
+    gauge(registry, "lumen_leader", "1 for the one admind that refills, reaps, reconciles and probes.",
+          ledger.leading ? 1 : 0);
     gauge(registry, "lumen_not_in_force", "Accounts and keys that Redis still has to be told.",
           static_cast<double>(ledger.not_in_force));
     gauge(registry, "lumen_ledger_alarms", "Things an operator must look at; the log names them.",
