@@ -1,6 +1,7 @@
 // Usage is read from any bytes within its bounds, and the same from an answer as from its usage object alone.
 #include "lumen_core/usage.h"
 
+#include "lumen_core/request_facts.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace {
