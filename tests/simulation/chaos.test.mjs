@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runChaos } from './chaos_run.mjs';
 
-const SECONDS = 40;
+const SECONDS = 30;
 
 test('everything dies at random points, and the books balance', async (t) => {
   const seed = Number(process.env.LUMEN_SEED ?? Date.now() % 2 ** 32);
