@@ -134,11 +134,12 @@ test('E1 F1 coins held by a running request show while it runs, and none when it
 test('E2 a burst is drawn together: at most four events a second, and the last one is the last state', async () => {
   const { person, page } = await newPage();
   const before = page.events.length;
-  for (let i = 0; i < 40; i++) assert.equal((await chat(person)).status, 200);
-  await waitFor('all to be settled', async () => (await stack.wallet(person.account)).seq === 41n);  // with the grant
-  const { balance } = await stack.wallet(person.account);
-  await page.next('balance', (wallet) => wallet.balance.nano === String(balance) && wallet.used?.nano === String(parseCoins('5') - balance));
-  await page.next('key', (key) => key.requests === 40);
+  // What admind would say, faster than it ever does.
+  for (let i = 1; i <= 60; i++) {
+    await stack.redis('PUBLISH', `lumen:live:${person.account}`, JSON.stringify({ totals: { used: String(i), in: i, out: 0 } }));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await page.next('balance', (wallet) => wallet.used?.nano === '60');
   const events = page.events.slice(before);
   // In any window of two seconds; the gate's own clock may lie between two of ours.
   for (const { at } of events) {
