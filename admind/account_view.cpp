@@ -31,13 +31,14 @@ std::unordered_map<AccountId, LiveBalance> live_balances(RedisPool& pool, const 
     std::unordered_map<AccountId, LiveBalance> balances;
     try {
         RedisPool::Lease redis = pool.acquire();
-        for (const AccountId account : accounts) redis->append({"HMGET", account_key(account), "bal", "held"});
+        for (const AccountId account : accounts) redis->append({"HMGET", account_key(account), "bal", "held", "nh"});
         for (const AccountId account : accounts) {
             const RedisReply reply = redis->next();
-            if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) continue;
+            if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) continue;
             const auto balance = parse_nano(reply_text(reply->element[0]));
             const auto held = parse_nano(reply_text(reply->element[1]));
-            if (balance && held) balances[account] = {*balance, *held, true};
+            const std::int64_t running = parse_id(reply_text(reply->element[2])).value_or(0);
+            if (balance && held) balances[account] = {*balance, *held, true, running};
         }
     } catch (const RedisUnavailable&) {
         // The book's numbers stand in: pages work while Redis is away.
@@ -60,6 +61,7 @@ Json budget_json(const Wallet& wallet, const LiveBalance& amounts, const std::st
             {"held", shown(amounts.held)},
             {"free", shown(free)},
             {"available", shown(amounts.balance)},
+            {"running", counts ? amounts.running : 0},
             {"refill_per_hour", refills ? coins_json(wallet.rate) : Json(nullptr)},
             {"next_refill_at", refills ? Json(utc_text((now_ms / kHourMs + 1) * kHourMs)) : Json(nullptr)},
             {"source", source.empty() ? Json(nullptr) : Json(source)}};

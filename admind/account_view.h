@@ -31,15 +31,19 @@ struct LiveBalance {
     NanoCoins balance;
     NanoCoins held;
     bool live = false;
+    std::int64_t running = 0;  ///< requests that hold
 };
 /// One round trip for all of them.
 std::unordered_map<AccountId, LiveBalance> live_balances(RedisPool& redis, const std::vector<AccountId>& accounts);
 
-/// {state, limit, balance, held, free, available, refill_per_hour, next_refill_at, source}
+/// {state, limit, balance, held, free, available, running, refill_per_hour, next_refill_at, source}
 Json budget_json(const Wallet& wallet, const LiveBalance& amounts, const std::string& source, std::int64_t now_ms);
 /// The same for one account, all of it read now.
 Json read_budget_json(const Services& services, pqxx::transaction_base& transaction, const Settings& settings,
                       AccountId account);
+
+/// {state, burn_per_hour, refill_per_hour, runs_out_at, window_hours, window_coins}: spec/ui.md F4, F5.
+Json forecast_json(pqxx::transaction_base& transaction, const Services& services, AccountId account);
 
 /// `"ACC-VERSION"`: changes with whatever an administrator can change about an account.
 std::string account_etag(const Wallet& wallet);

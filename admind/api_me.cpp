@@ -1,6 +1,8 @@
 // The signed-in person: the card of the profile page, and the whole page in one answer.
 #include "admind/account_view.h"
 #include "admind/api_parts.h"
+#include "admind/avatar.h"
+#include "admind/bounds.h"
 #include "admind/handlers.h"
 
 namespace lumen::admind {
@@ -41,31 +43,53 @@ Json chat_json(pqxx::transaction_base& transaction, AccountId account) {
     return chat;
 }
 
-/// The page's parameters are not those of its lists: those begin at their first page.
-HttpRequest first_page() {
+/// All of a list, page after page: the profile shows every key and every model, and there are at most a thousand of
+/// either. `page` answers a request for one page of it.
+template <typename Page>
+Json whole_list(const Page& page) {
     HttpRequest request;
-    request.query.emplace_back("limit", "200");
-    return request;
+    request.query.emplace_back("limit", std::to_string(kLargestPage));
+    Json whole = std::get<Json>(page(request));
+    for (std::size_t pages = 1; !whole["next_cursor"].is_null() && pages < kMaxProfilePages; ++pages) {
+        request.query.resize(1);
+        request.query.emplace_back("cursor", whole["next_cursor"].get<std::string>());
+        Json next = std::get<Json>(page(request));
+        for (Json& row : next["data"]) whole["data"].push_back(std::move(row));
+        whole["next_cursor"] = std::move(next["next_cursor"]);
+    }
+    return whole;
+}
+
+std::string avatar_address(const std::string& kind, const std::string& name, const std::string& email) {
+    // Another name or kind is another picture, and so another address.
+    return "/api/v1/me/avatar?v=" + kind + "-" + gravatar_hash(email + " " + name).substr(0, 12);
 }
 
 }  // namespace
 
 Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account) {
-    const auto person = transaction.exec_params1("select name, email from users where id = $1", user);
+    const auto person =
+        transaction.exec_params1("select name, email, coalesce(avatar, '') from users where id = $1", user);
+    const auto name = person[0].as<std::string>();
+    const auto email = person[1].as<std::string>();
+    const AvatarChoice avatar = avatar_choice(call.settings, person[2].as<std::string>());
     const auto totals = transaction.exec_params(
         "select spent, tokens_in, tokens_out from account_balances where account_id = $1", account);
     const bool known = !totals.empty();
     const auto in = known ? totals[0]["tokens_in"].as<std::int64_t>() : 0;
     const auto out = known ? totals[0]["tokens_out"].as<std::int64_t>() : 0;
     return {{"id", id_json(user)},
-            {"name", person[0].as<std::string>()},
-            {"email", person[1].as<std::string>()},
-            {"avatar_url", nullptr},
+            {"name", name},
+            {"email", email},
+            {"avatar", avatar.kind},
+            {"avatar_choice", avatar.may_change},
+            {"avatar_url", avatar_address(avatar.kind, name, email)},
             {"groups", groups_json(transaction, account)},
             {"coins_used", coins_json(NanoCoins(known ? totals[0]["spent"].as<std::int64_t>() : 0))},
             {"tokens_used", {{"input", in}, {"output", out}, {"total", in + out}}},
             {"favorite_model", favorite_model(transaction, account)},
             {"budget", read_budget_json(call.services, transaction, call.settings, account)},
+            {"forecast", forecast_json(transaction, call.services, account)},
             {"chat", chat_json(transaction, account)},
             {"now", utc_text(unix_ms_now())}};
 }
@@ -78,17 +102,19 @@ Answer get_me(const Call& call) {
 
 Answer get_profile(const Call& call) {
     PgPool::Lease lease = call.services.postgres.acquire();
-    pqxx::work transaction(*lease);
-    const HttpRequest first = first_page();
+    // One moment of the book for the whole page: keys, models and totals add up (P25), also while it is written.
+    pqxx::transaction<pqxx::isolation_level::repeatable_read> transaction(*lease);
     const AccountId account = call.caller.account;
-    auto keys = keys_page(call, transaction, account, Deleted::hidden, first);
-    auto models = models_page(call, transaction, account, Disabled::hidden, first);
+    Json keys = whole_list(
+        [&](const HttpRequest& request) { return keys_page(call, transaction, account, Deleted::hidden, request); });
+    Json models = whole_list(
+        [&](const HttpRequest& request) { return models_page(call, transaction, account, Disabled::hidden, request); });
     return {200,
-            {{"site", site_json(call.settings)},
+            {{"site", site_json(call.settings, call.caller.email)},
              {"session", session_json(call)},
              {"me", me_json(call, transaction, call.caller.user, account)},
-             {"keys", std::get<Json>(std::move(keys))},
-             {"models", std::get<Json>(std::move(models))}}};
+             {"keys", std::move(keys)},
+             {"models", std::move(models)}}};
 }
 
 }  // namespace lumen::admind

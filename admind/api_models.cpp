@@ -7,6 +7,7 @@
 #include "admind/api_parts.h"
 #include "admind/handlers.h"
 #include "admind/live_updates.h"
+#include "admind/markdown.h"
 #include "admind/request_fields.h"
 
 namespace lumen::admind {
@@ -85,7 +86,10 @@ std::vector<ModelEntry> read_models_of(const Call& call, pqxx::transaction_base&
         entry.json["access"] = badge_name(entry.badge);
         entry.json["source"] = access_source_name(access.source);
         entry.json["status"] = model_status_name(entry.status);
+        const bool has_notice = rule.needs_ack && !std::string_view(row["ack_message"].c_str()).empty();
         entry.json["notice"] = rule.needs_ack ? Json(row["ack_message"].as<std::string>()) : Json(nullptr);
+        entry.json["notice_html"] =
+            has_notice ? Json(render_markdown(row["ack_message"].c_str()).text()) : Json(nullptr);
         entry.json["notice_version"] = row["notice_version"].as<int>();
         entry.json["consented_at"] = rule.needs_ack ? utc_json(consented_ms) : Json(nullptr);
         models.push_back(std::move(entry));
@@ -187,6 +191,19 @@ std::variant<Json, Problem> models_page(const Call& call, pqxx::transaction_base
     Json page{{"data", std::move(data)}, {"next_cursor", std::move(next)}, {"prev_cursor", nullptr}};
     if (page_of.query_value("count") == "true") page["total"] = models.size();
     return page;
+}
+
+Json models_of_account(const Call& call, pqxx::transaction_base& transaction, AccountId account) {
+    Json models = Json::array();
+    for (ModelEntry& entry : read_models_of(call, transaction, account)) models.push_back(std::move(entry.json));
+    return models;
+}
+
+Json model_of_account(const Call& call, pqxx::transaction_base& transaction, AccountId account, ModelId model) {
+    std::vector<ModelEntry> models = read_models_of(call, transaction, account);
+    const auto found =
+        std::find_if(models.begin(), models.end(), [&](const ModelEntry& entry) { return entry.id == model; });
+    return found == models.end() ? Json(nullptr) : std::move(found->json);
 }
 
 Answer get_my_models(const Call& call) {

@@ -11,7 +11,16 @@
 namespace lumen::admind {
 
 Json session_json(const Call& call);
-Json site_json(const Settings& settings);
+/// `email`: of who looks, if known; a theme may be theirs (T1).
+Json site_json(const Settings& settings, std::string_view email);
+
+struct AvatarChoice {
+    const char* kind;  ///< "gravatar" or "initials"
+    bool may_change = false;
+};
+/// `own`: the person's choice; empty: none.
+AvatarChoice avatar_choice(const Settings& settings, const std::string& own);
+
 /// GET /me of that user.
 Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account);
 
@@ -24,6 +33,11 @@ std::variant<Json, Problem> keys_page(const Call& call, pqxx::transaction_base& 
 enum class Disabled : std::uint8_t { hidden, shown };
 std::variant<Json, Problem> models_page(const Call& call, pqxx::transaction_base& transaction, AccountId account,
                                         Disabled disabled, const HttpRequest& page_of);
+
+/// All models as the account has them, disabled ones too, in no order.
+Json models_of_account(const Call& call, pqxx::transaction_base& transaction, AccountId account);
+/// One of them: what GET /me/models says of it; null: there is no such model.
+Json model_of_account(const Call& call, pqxx::transaction_base& transaction, AccountId account, ModelId model);
 
 /// Turns either alternative into the answer.
 inline Answer answer_of(std::variant<Json, Problem> result) {

@@ -129,7 +129,19 @@ Json session_json(const Call& call) {
             {"now", utc_text(unix_ms_now())}};
 }
 
-Json site_json(const Settings& settings) {
+namespace {
+
+/// The ways in that the sign-in page offers.
+Json ways_to_sign_in(const Settings& settings) {
+    Json ways = Json::array();
+    if (!settings.oauth.client_id.empty()) ways.push_back("provider");
+    if (settings.app.debug && settings.app.dev_user) ways.push_back("development");
+    return ways;
+}
+
+}  // namespace
+
+Json site_json(const Settings& settings, std::string_view email) {
     const AppSettings& app = settings.app;
     Json links = Json::array();
     for (const Link& link : app.footer_links) links.push_back({{"label", link.label}, {"url", link.url}});
@@ -139,12 +151,14 @@ Json site_json(const Settings& settings) {
     }
     return {{"name", app.name},
             {"tagline", app.tagline},
-            {"theme", app.theme},
+            {"theme", app.theme_of(email)},
             {"announcement", app.announcement},
             {"support", app.support_address.empty()
                             ? Json(nullptr)
                             : Json{{"address", app.support_address}, {"subject", app.support_subject}}},
             {"links", std::move(links)},
+            {"public_url", app.public_url},
+            {"sign_in", ways_to_sign_in(settings)},
             {"version", LUMEN_VERSION}};
 }
 
@@ -152,7 +166,7 @@ Answer get_session(const Call& call) {
     return {200, session_json(call)};
 }
 Answer get_site(const Call& call) {
-    return {200, site_json(call.settings)};
+    return {200, site_json(call.settings, call.caller.email)};
 }
 
 }  // namespace lumen::admind

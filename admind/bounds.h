@@ -17,6 +17,8 @@ inline constexpr std::size_t kMaxDiscardedBodyBytes = 1024 * 1024;
 inline constexpr std::size_t kMaxQueryParameters = 32;
 inline constexpr int kDefaultPage = 50;
 inline constexpr int kLargestPage = 200;
+inline constexpr std::size_t kMaxProfilePages =
+    6;  ///< of keys, and of models, in /me/profile: more than either can have
 
 inline constexpr std::chrono::hours kSessionLife{7 * 24};
 inline constexpr std::chrono::minutes kDraftLife{15};  ///< P34

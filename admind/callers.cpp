@@ -80,7 +80,7 @@ CallerResult identify(const Services& services, const Settings& settings, const 
 }
 
 std::optional<Problem> authorise(const Caller& caller, Who who, bool unsafe) {
-    if (who == Who::anyone) return std::nullopt;
+    if (who == Who::anyone || who == Who::visitor) return std::nullopt;
     if (caller.kind == CallerKind::nobody) return unauthenticated();
     if (caller.kind == CallerKind::token) {
         if (who == Who::user) return Problem{403, "operator_not_allowed", "This needs a person who is signed in."};

@@ -33,7 +33,8 @@ struct Caller {
 };
 
 /// A route's column "Who": P, U, A and X of spec/rest.md.
-enum class Who : std::uint8_t { anyone, user, admin, token_admin };
+/// A visitor may be anyone, and is known if signed in.
+enum class Who : std::uint8_t { anyone, visitor, user, admin, token_admin };
 
 struct CallerResult {
     Caller caller;

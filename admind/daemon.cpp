@@ -91,7 +91,9 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
                     std::vector<JobStatus> statuses;
                     for (const auto& job : jobs_) statuses.push_back(job->status());
                     return statuses;
-                }},
+                },
+                &remote_pages_,
+                &recent_requests_},
       seen_file_(file_stamp(path_)) {
     const auto add = [&](const char* name, std::chrono::milliseconds interval, std::function<void()> run) {
         jobs_.push_back(std::make_unique<PeriodicJob>(name, interval, std::move(run)));

@@ -17,6 +17,8 @@
 #include "admind/ledger_book.h"
 #include "admind/live_settings.h"
 #include "admind/periodic_job.h"
+#include "admind/recent_requests.h"
+#include "admind/remote_pages.h"
 #include "admind/services.h"
 
 namespace lumen::admind {
@@ -57,6 +59,8 @@ class Daemon {
     CataloguePublisher publisher_;
     EndpointStates endpoints_;
     EndpointProber prober_;
+    RemotePages remote_pages_;
+    RecentRequests recent_requests_;
     Services services_;
 
     std::mutex settings_mutex_;

@@ -161,7 +161,7 @@ void EndpointProber::announce(const std::map<EndpointId, bool>& results) {
     for (const auto& [id, healthy] : results) news.push_back({{"id", id}, {"healthy", healthy}});
     Json all = Json::array();
     for (const auto& [id, known] : known_) {
-        if (known.probed) all.push_back({{"id", id}, {"healthy", known.healthy}});
+        if (known.probed) all.push_back({{"id", id}, {"healthy", known.healthy}, {"at_ms", known.at_ms}});
     }
     const std::string news_text = to_text({{"at_ms", now_ms}, {"endpoints", std::move(news)}});
     RedisPool::Lease redis = redis_.acquire();
@@ -183,6 +183,7 @@ void EndpointProber::run() {
         changed = changed || known.healthy != healthy;
         known.probed = true;
         known.healthy = healthy;
+        known.at_ms = unix_ms_now();
         known.due = now + jittered(healthy ? health.interval
                                            : std::min<std::chrono::seconds>(health.interval, kProbeWhileDown));
     }

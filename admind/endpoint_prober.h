@@ -44,6 +44,7 @@ class EndpointProber {
         std::chrono::steady_clock::time_point due{};
         bool healthy = true;
         bool probed = false;
+        std::int64_t at_ms = 0;  ///< of the last probe
     };
     std::vector<ProbeTarget> due_targets(std::chrono::steady_clock::time_point now);
     std::chrono::milliseconds jittered(std::chrono::milliseconds interval);

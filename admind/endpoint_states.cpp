@@ -75,6 +75,7 @@ void take_probe(const Json& entry, std::unordered_map<EndpointId, EndpointReport
     EndpointReport& report = reports[integer(entry, "id")];
     const auto healthy = entry.find("healthy");
     if (healthy == entry.end() || !healthy->is_boolean()) return;
+    report.checked_ms = integer(entry, "at_ms");
     if (!healthy->get<bool>()) {
         report.life = EndpointLife::down;
         if (report.reason.empty()) report.reason = "probe failed";

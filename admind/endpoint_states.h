@@ -21,7 +21,8 @@ struct EndpointReport {
     std::string state;  ///< a gate's word: ready, busy, ejected, trial; empty if no gate reports
     std::string reason;
     std::int64_t until_ms = 0;
-    std::int64_t in_flight = 0;  ///< over all gates
+    std::int64_t in_flight = 0;   ///< over all gates
+    std::int64_t checked_ms = 0;  ///< of the last probe; 0: never
 };
 
 enum class ModelStatus : std::uint8_t { ok, degraded, down, disabled };

@@ -16,6 +16,13 @@ Answer get_site(const Call& call);
 Answer get_profile(const Call& call);
 Answer get_me(const Call& call);
 
+// api_avatar.cpp
+Answer get_my_avatar(const Call& call);
+Answer patch_me(const Call& call);
+
+// api_forecast.cpp
+Answer get_forecast(const Call& call);
+
 // api_keys.cpp
 Answer post_key_draft(const Call& call);
 Answer delete_key_draft(const Call& call);
@@ -31,6 +38,11 @@ Answer delete_account_key(const Call& call);
 Answer get_my_models(const Call& call);
 Answer post_my_consent(const Call& call);
 Answer get_admin_models(const Call& call);
+
+// api_public_models.cpp
+Answer get_models(const Call& call);
+Answer get_model(const Call& call);
+Answer get_readme(const Call& call);
 
 // api_users.cpp
 Answer get_users(const Call& call);

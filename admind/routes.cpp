@@ -1,6 +1,7 @@
 #include "admind/routes.h"
 
 #include <Poco/Logger.h>
+#include <Poco/URI.h>
 
 #include <algorithm>
 
@@ -20,10 +21,12 @@ const std::vector<Route>& routes() {
         {"GET", "/api/v1/login", anyone, get_login},
         {"POST", "/api/v1/devlogin", anyone, post_devlogin},
         {"POST", "/api/v1/logout", user, post_logout},
-        {"GET", "/api/v1/session", anyone, get_session},
-        {"GET", "/api/v1/site", anyone, get_site},
+        {"GET", "/api/v1/session", visitor, get_session},
+        {"GET", "/api/v1/site", visitor, get_site},
 
         {"GET", "/api/v1/me", user, get_me},
+        {"PATCH", "/api/v1/me", user, patch_me},
+        {"GET", "/api/v1/me/avatar", user, get_my_avatar},
         {"GET", "/api/v1/me/profile", user, get_profile},
         {"POST", "/api/v1/me/keys/draft", user, post_key_draft},
         {"DELETE", "/api/v1/me/keys/draft/{id}", user, delete_key_draft},
@@ -33,6 +36,11 @@ const std::vector<Route>& routes() {
         {"DELETE", "/api/v1/me/keys/{id}", user, delete_my_key},
         {"GET", "/api/v1/me/models", user, get_my_models},
         {"POST", "/api/v1/me/consents", user, post_my_consent},
+        {"GET", "/api/v1/usage/forecast", user, get_forecast},
+
+        {"GET", "/api/v1/models", visitor, get_models},
+        {"GET", "/api/v1/models/{name}", visitor, get_model},
+        {"GET", "/api/v1/readmes/{name}", visitor, get_readme},
 
         {"GET", "/api/v1/admin/users", admin, get_users},
         {"POST", "/api/v1/admin/users", admin, post_user, idempotency_key},
@@ -58,6 +66,17 @@ const std::vector<Route>& routes() {
 
 namespace {
 
+/// As it is where it cannot be decoded: then nothing has that name.
+std::string url_decoded(std::string_view raw) {
+    std::string text;
+    try {
+        Poco::URI::decode(std::string(raw), text);
+    } catch (const Poco::Exception&) {
+        return std::string(raw);
+    }
+    return is_utf8(text) && text.find('\0') == std::string::npos ? text : std::string(raw);
+}
+
 /// True if `path` has the pattern's form; `captures` gets what stood for each {…}.
 bool matches(std::string_view pattern, std::string_view path, std::vector<std::string>& captures) {
     captures.clear();
@@ -65,10 +84,13 @@ bool matches(std::string_view pattern, std::string_view path, std::vector<std::s
         const std::size_t pattern_end = std::min(pattern.find('/', 1), pattern.size());
         const std::size_t path_end = std::min(path.find('/', 1), path.size());
         const std::string_view wanted = pattern.substr(0, pattern_end);
-        const std::string_view given = path.substr(0, path_end);
+        // Names of models may hold slashes, so a name that ends the pattern takes the rest of the path.
+        const bool takes_rest = wanted == "/{name}" && pattern_end == pattern.size();
+        const std::string_view given = takes_rest ? path : path.substr(0, path_end);
         if (wanted.size() > 1 && wanted[1] == '{') {
             if (given.size() < 2) return false;
-            captures.emplace_back(given.substr(1));
+            captures.push_back(url_decoded(given.substr(1)));
+            if (takes_rest) return true;
         } else if (wanted != given) {
             return false;
         }
@@ -129,9 +151,8 @@ Answer dispatch(const Services& services, const HttpRequest& request) {
     if (auto refused = check_origin(*settings, request, route)) return Answer(std::move(*refused));
 
     // A route for anyone must not fail on a stale cookie, nor on a token that belongs to its own protocol (/metrics).
-    const bool may_be_nobody = route.who == Who::anyone;
-    const bool wants_caller = !may_be_nobody || request.path == "/api/v1/session";
-    CallerResult identified = wants_caller ? identify(services, *settings, request) : CallerResult{};
+    const bool may_be_nobody = route.who == Who::anyone || route.who == Who::visitor;
+    CallerResult identified = route.who != Who::anyone ? identify(services, *settings, request) : CallerResult{};
     if (!may_be_nobody) {
         if (identified.refusal) return Answer(std::move(*identified.refusal));
         if (auto refused = authorise(identified.caller, route.who, unsafe)) return Answer(std::move(*refused));

@@ -14,6 +14,8 @@
 namespace lumen::admind {
 
 class LedgerJobs;
+class RecentRequests;
+class RemotePages;
 struct JobStatus;
 
 struct Services {
@@ -25,6 +27,8 @@ struct Services {
     EndpointStates& endpoints;
     const LedgerJobs* ledger_jobs = nullptr;  ///< of the daemon; the command line has none
     std::function<std::vector<JobStatus>()> other_jobs{};
+    RemotePages* remote_pages = nullptr;  ///< likewise
+    RecentRequests* recent_requests = nullptr;
 };
 
 }  // namespace lumen::admind

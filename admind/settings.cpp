@@ -97,6 +97,10 @@ std::string origin_of(const std::string& url) {
     return url.substr(0, authority_end);
 }
 
+bool is_theme(std::string_view name) {
+    return name == "default" || name == "illinois" || name == "uic" || name == "uis";
+}
+
 void read_app(Section& root, SettingsReport& report, Settings& settings) {
     Section app = root.section("app");
     AppSettings& to = settings.app;
@@ -126,12 +130,19 @@ void read_app(Section& root, SettingsReport& report, Settings& settings) {
         to.footer_links.push_back(std::move(entry));
     }
     to.theme = app.text("theme", "default");
-    if (to.theme != "default" && to.theme != "illinois" && to.theme != "uic" && to.theme != "uis") {
+    if (!is_theme(to.theme)) {
         app.warning("theme", "unknown theme; `default` is used");
         to.theme = "default";
     }
     Section themes = app.section("email_themes");
-    for (const std::string& address : themes.keys()) themes.text(address);
+    for (const std::string& address : themes.keys()) {
+        std::string theme = themes.text(address, "");
+        if (!is_theme(theme)) {
+            themes.warning(address, "unknown theme; `default` is used");
+            theme = "default";
+        }
+        to.email_themes.insert_or_assign(normalised_email(address), std::move(theme));
+    }
     themes.finish();
     to.avatar = app.word("avatar", "gravatar", {"gravatar", "initials"});
     app.boolean("config_editor");
@@ -269,6 +280,16 @@ Environment process_environment() {
         if (equals != std::string_view::npos) environment.emplace(text.substr(0, equals), text.substr(equals + 1));
     }
     return environment;
+}
+
+const std::string& AppSettings::theme_of(std::string_view email) const {
+    const std::string address = normalised_email(email);
+    const std::size_t at = address.rfind('@');
+    for (const std::string& key : {address, at == std::string::npos ? std::string() : address.substr(at)}) {
+        const auto found = email_themes.find(key);
+        if (!key.empty() && found != email_themes.end()) return found->second;
+    }
+    return theme;
 }
 
 bool Settings::is_admin(std::string_view email_lower) const {

@@ -63,9 +63,13 @@ struct AppSettings {
     std::string github_url;
     std::vector<Link> footer_links;
     std::string theme;
+    std::map<std::string, std::string> email_themes;  ///< by address, or by "@domain"; lower case
     std::string avatar;
     std::string log_level;
     bool log_access = true;
+
+    /// The theme of who signs in with this address: its own, its domain's, or the site's.
+    const std::string& theme_of(std::string_view email) const;
 };
 
 struct OauthSettings {

@@ -4,6 +4,7 @@
 #include "admind/bounds.h"
 #include "admind/routes.h"
 #include "admind/sessions.h"
+#include "lumen_core/catalogue.h"
 #include "tests/admind/private_admind.h"
 #include "tests/admind/private_ledger.h"
 
