@@ -2,12 +2,20 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 
-export function Dialog({ title, onCancel, children }: { title: string; onCancel: () => void; children: ComponentChildren }) {
+interface Properties {
+  title: ComponentChildren;
+  onCancel: () => void;
+  children: ComponentChildren;
+}
+
+export function Dialog({ title, onCancel, children }: Properties) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const opener = document.activeElement;
-    element.current?.showModal();
+    const dialog = element.current;
+    dialog?.showModal();
     return () => {
+      dialog?.close();
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
     };
   }, []);
@@ -15,12 +23,23 @@ export function Dialog({ title, onCancel, children }: { title: string; onCancel:
     <dialog
       ref={element}
       aria-labelledby="dialog-title"
+      // By hand, and not through the dialog's own `cancel`: browsers let only the first of two Esc be refused.
+      onKeyDown={(event) => {
+        if (event.key !== 'Escape') return;
+        event.preventDefault();
+        onCancel();
+      }}
       onCancel={(event) => {
         event.preventDefault();
         onCancel();
       }}
     >
-      <h2 id="dialog-title">{title}</h2>
+      <div class="dialog-head">
+        <h2 id="dialog-title">{title}</h2>
+        <button type="button" class="quiet close" aria-label="Close" onClick={onCancel}>
+          ✕
+        </button>
+      </div>
       {children}
     </dialog>
   );

@@ -1,124 +1,142 @@
-// Model access: every model with what the viewer may do, and the one-time acknowledgment (P55–P62).
-import { useState } from 'preact/hooks';
-import { ApiError, call, type Model } from './api';
-import { Dialog } from './dialog';
-import * as format from './format';
-import { Amount, Moment } from './shell';
+// /models: what there is, what it costs, and whether it works (M1–M4). Everybody may look; who is signed in sees theirs.
+import { useEffect, useState } from 'preact/hooks';
+import { all, textOf, type PublicModel } from './api';
+import { isPriced, ModelStatus, Price } from './model_facts';
+import { drawPage } from './shell';
+import { Table, type Column } from './table';
+import { wearLastTheme } from './themes';
+import { useUrlState } from './url_state';
+import { ModelLink, Moment } from './values';
+import { welcome } from './visitor';
 
-const accessLabels = {
-  need_consent: 'Need Consent',
-  consented: '✓ Consented',
-  allowed: '✓ Allowed',
-  blocked: '✕ Blocked',
-} as const;
+const refreshMs = 30_000;
+const statuses = ['down', 'degraded', 'ok'];
 
-function ConsentDialog({ model, onGiven, onClosed }: { model: Model; onGiven: () => void; onClosed: () => void }) {
-  const [error, setError] = useState<string | null>(null);
-  async function accept() {
-    try {
-      await call('POST', '/me/consents', { model: model.model, notice_version: model.notice_version });
-      onGiven();
-    } catch (failure) {
-      setError((failure as ApiError).message);
-    }
-  }
+const nano = (row: PublicModel, meter: string) => BigInt(row.prices[meter]?.nano ?? '0');
+
+function Name({ row }: { row: PublicModel }) {
   return (
-    <Dialog title={`Enable ${model.model}`} onCancel={onClosed}>
-      <p class="prose">{model.notice || 'This model asks to be acknowledged once before use.'}</p>
-      <p class="bad" role="alert">
-        {error}
-      </p>
-      <div class="actions">
-        <button class="quiet" onClick={onClosed}>
-          Cancel
-        </button>
-        <button class="primary" onClick={() => void accept()}>
-          Accept
-        </button>
+    <>
+      <ModelLink name={row.name} />
+      {row.description && <span class="description muted">{row.description}</span>}
+    </>
+  );
+}
+
+function InputPrice({ row }: { row: PublicModel }) {
+  const perHour = isPriced(row, 'audio_per_hour');
+  return (
+    <>
+      {(!perHour || isPriced(row, 'input_per_million')) && <Price of={row.prices.input_per_million} />}
+      {perHour && (
+        <span class="per-hour">
+          <Price of={row.prices.audio_per_hour} /> / hour
+        </span>
+      )}
+    </>
+  );
+}
+
+const columns: Column<PublicModel>[] = [
+  { label: 'Model', order: { id: 'model', kind: 'name', value: (row) => row.name }, cell: (row) => <Name row={row} /> },
+  {
+    label: 'Coins / 1M input',
+    number: true,
+    order: { id: 'input', kind: 'amount', value: (row) => nano(row, 'input_per_million') },
+    cell: (row) => <InputPrice row={row} />,
+  },
+  {
+    label: 'Coins / 1M output',
+    number: true,
+    order: { id: 'output', kind: 'amount', value: (row) => nano(row, 'output_per_million') },
+    cell: (row) => <Price of={row.prices.output_per_million} />,
+  },
+  { label: 'Healthy', number: true, order: { id: 'healthy', kind: 'amount', value: (row) => row.healthy }, cell: (row) => `${row.healthy} / ${row.endpoints}` },
+  {
+    label: 'Last Checked',
+    number: true,
+    order: { id: 'checked', kind: 'amount', value: (row) => row.last_checked_at },
+    cell: (row) => <Moment at={row.last_checked_at} never="Never" />,
+  },
+  { label: 'Status', order: { id: 'status', kind: 'rank', value: (row) => statuses.indexOf(row.status) }, cell: (row) => <ModelStatus model={row} /> },
+  {
+    label: 'Acknowledgment',
+    order: { id: 'ack', kind: 'rank', value: (row) => (row.needs_ack ? 0 : 1) },
+    cell: (row) => (row.needs_ack ? row.access === 'consented' ? <span class="badge consented">✓ given</span> : <span class="badge required">required</span> : '—'),
+  },
+];
+
+/** "any", or a kind of input that some models take. */
+function ModalityFilter({ rows, value, onChange }: { rows: PublicModel[]; value: string; onChange: (value: string) => void }) {
+  const kinds = [...new Set(rows.flatMap((row) => row.input_modalities))].sort();
+  if (kinds.length < 2) return null;
+  return (
+    <label>
+      Takes{' '}
+      <select value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+        <option value="">anything</option>
+        {kinds.map((kind) => (
+          <option key={kind} value={kind}>
+            {kind}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Page({ first }: { first: PublicModel[] }) {
+  const [rows, setRows] = useState(first);
+  const [kind, setKind] = useUrlState('takes');
+  useEffect(() => {
+    const timer = setInterval(() => {
+      if (!document.hidden) all<PublicModel>('/models').then(setRows, () => undefined);
+    }, refreshMs);
+    return () => clearInterval(timer);
+  }, []);
+  const shown = kind ? rows.filter((row) => row.input_modalities.includes(kind)) : rows;
+  return (
+    <>
+      <div class="heading">
+        <h1>Models</h1>
+        <span class="spacer" />
+        <a class="button" href="/connect">
+          Connect your tools
+        </a>
       </div>
-    </Dialog>
+      <Table
+        name="sort"
+        noun="model"
+        caption="Models"
+        rows={shown}
+        columns={columns}
+        first={{ id: 'model', descending: false }}
+        idOf={(row) => row.name}
+        nameOf={(row) => row.name}
+        textOf={(row) => `${row.name} ${row.description}`.toLowerCase()}
+        searchLabel="Search models by name or description"
+        noneFound="No models match"
+        empty={<p>No models are available yet</p>}
+        tools={<ModalityFilter rows={rows} value={kind} onChange={setKind} />}
+      />
+    </>
   );
 }
 
-function Access({ model, onConsent }: { model: Model; onConsent: () => void }) {
-  if (model.access === 'need_consent') {
-    return (
-      <button class="warn" onClick={onConsent}>
-        ⚠ {accessLabels.need_consent}
-      </button>
-    );
-  }
-  return <span class={`badge ${model.access}`}>{accessLabels[model.access]}</span>;
-}
-
-export function Models({ initial }: { initial: Model[] }) {
-  const [rows, setRows] = useState(initial);
-  const [asking, setAsking] = useState<Model | null>(null);
+function Failed({ text }: { text: string }) {
   return (
-    <section>
-      <h2>Model Access</h2>
-      {rows.length === 0 ? (
-        <p class="empty">No models are set up yet</p>
-      ) : (
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Model</th>
-              <th scope="col" class="number">
-                Requests
-              </th>
-              <th scope="col" class="number">
-                Tokens
-              </th>
-              <th scope="col" class="number">
-                Coins
-              </th>
-              <th scope="col" class="number">
-                Last Used
-              </th>
-              <th scope="col">Access</th>
-              <th scope="col">Status</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((row) => (
-              <tr key={row.model}>
-                <th scope="row">
-                  <bdi>{row.model}</bdi>
-                </th>
-                <td data-label="Requests" class="number">
-                  {row.requests ? format.count(row.requests) : '—'}
-                </td>
-                <td data-label="Tokens" class="number">
-                  {row.requests ? format.count(row.tokens) : '—'}
-                </td>
-                <td data-label="Coins" class="number">
-                  {row.requests ? <Amount value={row.coins} /> : '—'}
-                </td>
-                <td data-label="Last Used" class="number">
-                  <Moment at={row.last_used_at} never="—" />
-                </td>
-                <td data-label="Access">
-                  <Access model={row} onConsent={() => setAsking(row)} />
-                </td>
-                <td data-label="Status">
-                  <span class={`badge ${row.status}`}>{row.status}</span>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-      {asking && (
-        <ConsentDialog
-          model={asking}
-          onClosed={() => setAsking(null)}
-          onGiven={() => {
-            setRows(rows.map((row) => (row.model === asking.model ? { ...row, access: 'consented' } : row)));
-            setAsking(null);
-          }}
-        />
-      )}
-    </section>
+    <>
+      <h1>Models</h1>
+      <p class="bad" role="alert">
+        {text}
+      </p>
+      <button onClick={() => location.reload()}>Try again</button>
+    </>
   );
 }
+
+wearLastTheme();
+Promise.all([all<PublicModel>('/models'), welcome()]).then(
+  ([models]) => drawPage(<Page first={models} />),
+  (failure) => drawPage(<Failed text={textOf(failure)} />),
+);

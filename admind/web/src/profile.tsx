@@ -1,59 +1,63 @@
-// /profile: one request brings all of it (GET /me/profile).
-import { render } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
-import { ApiError, call, type Me, type Profile } from './api';
+// /profile: one request brings all of it (GET /me/profile); pushes, or the same request again, keep it up to date.
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { call, textOf, type Key, type Model, type Profile } from './api';
 import { Keys } from './keys';
-import { Models } from './models';
+import { useFresh } from './live';
+import { ModelAccess } from './model_access';
 import { ProfileCard, WebChat } from './profile_card';
-import { Shell } from './shell';
+import { merged, pushed, type ProfileState } from './profile_state';
+import { drawPage, drawShell } from './shell';
+import { wearLastTheme } from './themes';
 
-const refreshMs = 15_000;
-
-function Page() {
-  const [profile, setProfile] = useState<Profile | null>(null);
-  const [error, setError] = useState<string | null>(null);
-
-  useEffect(() => {
-    call<Profile>('GET', '/me/profile').then(setProfile, (problem: ApiError) => setError(problem.message));
-  }, []);
-
-  async function refreshMe() {
-    try {
-      const me = await call<Me>('GET', '/me');
-      setProfile((before) => before && { ...before, me });
-    } catch {
-      // The next round tries again; what is shown stays.
-    }
-  }
-  useEffect(() => {
-    const timer = setInterval(() => {
-      if (!document.hidden) void refreshMe();
-    }, refreshMs);
-    return () => clearInterval(timer);
-  }, []);
-
-  if (error) {
-    return (
-      <main class="alone">
-        <h1>Profile</h1>
-        <p class="bad" role="alert">
-          {error}
-        </p>
-        <button onClick={() => location.reload()}>Try again</button>
-      </main>
-    );
-  }
-  if (!profile) return <main class="alone" aria-busy="true" />;
+function Page({ first }: { first: Profile }) {
+  const state = useRef<ProfileState | null>(null);
+  state.current ??= merged(null, first);
+  const [, redraw] = useState(0);
+  const show = (next: ProfileState) => {
+    state.current = next;
+    redraw((count) => count + 1);
+  };
+  const load = async () => show(merged(state.current, await call<Profile>('GET', '/me/profile')));
+  const [freshness, onRefillDue] = useFresh(load, (push) => {
+    const result = pushed(state.current ?? merged(null, first), push);
+    show(result.state);
+    return result.reread;
+  });
+  const { profile, clock } = state.current;
+  const { site, session, me } = profile;
+  useEffect(() => drawShell({ site, session, budget: me.budget }), [site, session, me.budget]);
+  const usable = useMemo(() => profile.models.data.filter(({ access }) => access !== 'blocked').map(({ model }) => model), [profile.models.data]);
+  const showKeys = (data: Key[]) => show({ clock, profile: { ...profile, keys: { ...profile.keys, data } } });
+  const showModels = (data: Model[]) => show({ clock, profile: { ...profile, models: { ...profile.models, data } } });
   return (
-    <Shell site={profile.site} me={profile.me}>
+    <>
       <h1>Profile</h1>
-      <ProfileCard me={profile.me} onRefillDue={() => void refreshMe()} />
-      <WebChat chat={profile.me.chat} />
-      <Keys initial={profile.keys.data} />
-      <Models initial={profile.models.data} />
-    </Shell>
+      <ProfileCard me={me} clock={clock} freshness={freshness} onRefillDue={onRefillDue} onAvatarChanged={() => void load()} />
+      <WebChat chat={me.chat} />
+      <Keys active={profile.keys.data} clock={clock} models={usable} onChanged={showKeys} />
+      <ModelAccess enabled={profile.models.data} onChanged={showModels} />
+    </>
   );
 }
 
-const app = document.getElementById('app');
-if (app) render(<Page />, app);
+function Failed({ text }: { text: string }) {
+  return (
+    <>
+      <h1>Profile</h1>
+      <p class="bad" role="alert">
+        {text}
+      </p>
+      <button onClick={() => location.reload()}>Try again</button>
+    </>
+  );
+}
+
+wearLastTheme();
+call<Profile>('GET', '/me/profile').then(
+  (profile) => {
+    // The header first: an announcement that came later would push the page down.
+    drawShell({ site: profile.site, session: profile.session, budget: profile.me.budget });
+    drawPage(<Page first={profile} />);
+  },
+  (failure) => drawPage(<Failed text={textOf(failure)} />),
+);

@@ -1,151 +1,110 @@
-// The card: who it is, and the six tiles (spec/ui.md P7–P23).
-import { useEffect, useState } from 'preact/hooks';
-import type { Budget, Coins, Me } from './api';
+// The card: who it is, and the six tiles (P7–P23). Below it, web chat in one row (P26–P30).
+import type { ComponentChildren } from 'preact';
+import { useState } from 'preact/hooks';
+import { call, textOf, type Me } from './api';
+import { Balance, Outlook, Refill, useNow } from './balance';
 import * as format from './format';
-import { Amount, Moment } from './shell';
+import type { Freshness } from './live';
+import type { ServerClock } from './server_clock';
+import { Amount, ModelLink, Moment } from './values';
 
-/** `span`: wide = two of three columns; third = one, but a whole row on phones; full = a whole row. */
-function Tile({ name, span = '', children }: { name: string; span?: string; children: preact.ComponentChildren }) {
+function Tile({ name, area = '', beside, children }: { name: string; area?: string; beside?: ComponentChildren; children: ComponentChildren }) {
   return (
-    <div class={`tile ${span}`}>
-      <dt>{name}</dt>
+    <div class={`tile ${area}`}>
+      <dt>
+        {name}
+        {beside}
+      </dt>
       <dd>{children}</dd>
     </div>
   );
 }
 
-/** Share of `limit`, 0…1, for the width of a bar only. */
-function share(part: bigint, limit: bigint): number {
-  if (limit <= 0n || part <= 0n) return 0;
-  return part >= limit ? 1 : Number((part * 10_000n) / limit) / 10_000;
-}
-
-function Meter({ budget }: { budget: Budget }) {
-  if (!budget.limit || BigInt(budget.limit.nano) <= 0n || !budget.available) return null;
-  const limit = BigInt(budget.limit.nano);
-  const available = BigInt(budget.available.nano);
-  const free = BigInt((budget.free ?? budget.available).nano);
-  const shown = share(available, limit);
-  return (
-    <div
-      class="meter"
-      role="meter"
-      aria-label="Coins available"
-      aria-valuemin={0}
-      aria-valuemax={1}
-      aria-valuenow={shown}
-      aria-valuetext={`${format.coins(budget.available)} of ${format.coins(budget.limit)} coins`}
-    >
-      <span class="held" style={{ width: `${shown * 100}%` }} />
-      <span class="free" style={{ width: `${share(free, limit) * 100}%` }} />
-    </div>
-  );
-}
-
-function isPositive(amount: Coins | null): boolean {
-  return amount !== null && BigInt(amount.nano) > 0n;
-}
-
-function Balance({ budget }: { budget: Budget }) {
-  if (budget.state === 'unlimited') return <span class="big">Unlimited</span>;
-  if (budget.state === 'none' || !budget.available) {
+/** Is what is shown of this moment? */
+function Fresh({ freshness }: { freshness: Freshness }) {
+  if (freshness.state === 'lost') {
     return (
-      <span class="big" role="img" aria-label="No budget has been set up for your account">
-        —
+      <span class="live lost" role="status">
+        updated {format.time(freshness.at)}, reconnecting
       </span>
     );
   }
-  const low = budget.limit && BigInt(budget.available.nano) * 5n <= BigInt(budget.limit.nano);
-  const exhausted = budget.state === 'blocked' || !isPositive(budget.available);
+  return (
+    <span class="live" title={freshness.state === 'live' ? 'Changes show at once' : 'Looked at every 15 seconds'}>
+      <span class="dot" aria-hidden="true" /> {freshness.state === 'live' ? 'live' : 'up to date'}
+    </span>
+  );
+}
+
+/** Gravatar or initials, always from this site; the server asks Gravatar, never the browser (P8, P9). */
+function Avatar({ me, onChanged }: { me: Me; onChanged: () => void }) {
+  const [error, setError] = useState('');
+  const other = me.avatar === 'gravatar' ? 'initials' : 'gravatar';
+  async function change() {
+    try {
+      await call('PATCH', '/me', { avatar: other });
+      onChanged();
+    } catch (failure) {
+      setError(textOf(failure));
+    }
+  }
   return (
     <>
-      <span class="big">
-        <Amount value={budget.available} />
-        {budget.limit && (
-          <>
-            {' / '}
-            <Amount value={budget.limit} />
-          </>
-        )}
-      </span>
-      <Meter budget={budget} />
-      {exhausted ? (
-        <small class="bad">
-          Budget exhausted. {isPositive(budget.refill_per_hour) ? 'A refill comes on the hour.' : 'Ask an admin for more.'}
-        </small>
-      ) : (
-        <small>
-          {low && <strong>low · </strong>}
-          {budget.free && <Amount value={budget.free} />} free
-          {isPositive(budget.held) && budget.held && (
-            <>
-              {' · '}
-              <Amount value={budget.held} /> held by running requests
-            </>
-          )}
-        </small>
+      <img class="avatar" src={me.avatar_url} alt="" width="80" height="80" />
+      <strong class="name">
+        <bdi>{me.name}</bdi>
+      </strong>
+      <bdi class="muted email">{me.email}</bdi>
+      {me.avatar_choice && (
+        <button class="quiet small" onClick={() => void change()}>
+          {other === 'initials' ? 'Use initials' : 'Use Gravatar'}
+        </button>
       )}
+      <p class="bad" role="alert">
+        {error}
+      </p>
     </>
   );
 }
 
-/** Counts by the server's clock: `skewMs` is what the client's clock is ahead. At zero it asks for fresh data. */
-function Refill({ budget, skewMs, onDue }: { budget: Budget; skewMs: number; onDue: () => void }) {
-  const [now, setNow] = useState(() => Date.now() - skewMs);
-  const due = budget.next_refill_at ? Date.parse(budget.next_refill_at) : null;
-  useEffect(() => {
-    if (due === null) return;
-    const timer = setInterval(() => {
-      const serverNow = Date.now() - skewMs;
-      setNow(serverNow);
-      if (serverNow >= due) onDue();
-    }, 1000);
-    return () => clearInterval(timer);
-  }, [due, skewMs]);
-  if (budget.state !== 'limited' || !isPositive(budget.refill_per_hour) || !budget.refill_per_hour) return <>—</>;
-  return (
-    <>
-      <span class="big">
-        +<Amount value={budget.refill_per_hour} /> / hour
-      </span>
-      {due !== null && <small role="timer">next in {format.countdown(due - now)}</small>}
-    </>
-  );
+interface Properties {
+  me: Me;
+  clock: ServerClock;
+  freshness: Freshness;
+  onRefillDue: () => void;
+  onAvatarChanged: () => void;
 }
 
-export function ProfileCard({ me, onRefillDue }: { me: Me; onRefillDue: () => void }) {
-  const skewMs = Date.now() - Date.parse(me.now);
-  const initials = me.name
-    .split(/\s+/)
-    .slice(0, 2)
-    .map((word) => Array.from(word)[0] ?? '')
-    .join('')
-    .toUpperCase();
-  const groups = me.groups.filter((group) => group !== 'default').sort();
+export function ProfileCard({ me, clock, freshness, onRefillDue, onAvatarChanged }: Properties) {
+  const now = useNow(clock, me.budget.next_refill_at, onRefillDue);
+  const groups = me.groups.filter((group) => group !== 'default');
   return (
     <section class="card" aria-label="Account">
       <div class="person">
-        <span class="avatar" aria-hidden="true">
-          {initials}
-        </span>
-        <strong>
-          <bdi>{me.name}</bdi>
-        </strong>
-        <bdi class="muted">{me.email}</bdi>
+        <Avatar me={me} onChanged={onAvatarChanged} />
       </div>
       <dl class="tiles">
-        <Tile name="Coins Available" span="wide">
-          <Balance budget={me.budget} />
+        <Tile name="Coins Available" area="available" beside={<Fresh freshness={freshness} />}>
+          <Balance budget={me.budget} now={now} />
+          <Outlook forecast={me.forecast} budget={me.budget} />
         </Tile>
-        <Tile name="Refill Rate" span="third">
-          <Refill budget={me.budget} skewMs={skewMs} onDue={onRefillDue} />
+        <Tile name="Refill Rate" area="refill">
+          <Refill budget={me.budget} now={now} />
         </Tile>
         <Tile name="Coins Used">
-          <Amount value={me.coins_used} />
+          <p class="mid">
+            <Amount value={me.coins_used} stop />
+          </p>
         </Tile>
-        <Tile name="Tokens Used">{format.count(me.tokens_used.total)}</Tile>
-        <Tile name="Favorite Model" span="third">{me.favorite_model ? <bdi>{me.favorite_model}</bdi> : '—'}</Tile>
-        <Tile name="Groups" span="full">
+        <Tile name="Tokens Used">
+          <p class="mid number" title={`${format.count(me.tokens_used.input)} input + ${format.count(me.tokens_used.output)} output`}>
+            {format.count(me.tokens_used.total)}
+          </p>
+        </Tile>
+        <Tile name="Favorite Model" area="favorite">
+          <p class="mid">{me.favorite_model ? <ModelLink name={me.favorite_model} /> : '—'}</p>
+        </Tile>
+        <Tile name="Groups" area="groups">
           {groups.length === 0
             ? '—'
             : groups.map((group) => (
@@ -161,17 +120,19 @@ export function ProfileCard({ me, onRefillDue }: { me: Me; onRefillDue: () => vo
 
 export function WebChat({ chat }: { chat: Me['chat'] }) {
   return (
-    <section>
-      <h2>Web Chat</h2>
+    <section aria-labelledby="chat-title">
+      <div class="heading">
+        <h2 id="chat-title">Web Chat</h2>
+      </div>
       <dl class="row">
         <Tile name="Conversations">{format.count(chat.conversations)}</Tile>
         <Tile name="Requests">{format.count(chat.requests)}</Tile>
         <Tile name="Tokens">{format.count(chat.tokens)}</Tile>
         <Tile name="Coins">
-          <Amount value={chat.coins} />
+          <Amount value={chat.coins} stop />
         </Tile>
         <Tile name="Last Used">
-          <Moment at={chat.last_used_at} never="—" />
+          <Moment at={chat.last_used_at} never="—" stop />
         </Tile>
       </dl>
     </section>

@@ -1,45 +1,41 @@
-// What every page shares: header, announcement, footer, and how a moment or an amount is shown.
-import type { ComponentChildren } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
-import { call, type Coins, type Me, type Site } from './api';
+// What every page shares: header with navigation, announcement, footer. They fill the room that the skeleton leaves them
+// (../document.mjs), so a page without its script still has a brand and a link to help.
+import { render } from 'preact';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { call, type Budget, type Session, type Site } from './api';
 import * as format from './format';
+import { linkAddress, nodesOf, safeUrl } from './markup';
+import { destinationsFor } from './navigation';
+import { recall, remember, themeOf, wearTheme } from './themes';
 
-export function Amount({ value }: { value: Coins }) {
-  return (
-    <data class="number" value={value.coins} title={`${value.coins} coins`}>
-      {format.coins(value)}
-    </data>
-  );
-}
-
-export function Moment({ at, never }: { at: string | null; never: string }) {
-  if (!at) return <>{never}</>;
-  return (
-    <time dateTime={at} title={at}>
-      {format.time(at, new Date())}
-    </time>
-  );
-}
-
-/** The banner holds the operator's own markup, so it is shown as the text it is; dismissing hides that exact message. */
+/** Dismissing hides that exact message in this browser; a changed one shows again (P3). */
 function Announcement({ site }: { site: Site }) {
-  const text = plainText(site.announcement);
-  const [hidden, setHidden] = useState(() => localStorage.getItem('lumen.dismissed') === text);
-  if (!text || hidden) return null;
-  const { support } = site;
+  const [hidden, setHidden] = useState(() => recall('lumen.dismissed') === site.announcement);
+  const text = useRef<HTMLDivElement>(null);
+  const { announcement, support } = site;
+  useLayoutEffect(() => {
+    if (!text.current) return;
+    text.current.replaceChildren(nodesOf(announcement));
+    if (!support) return;
+    const href = `mailto:${support.address}?subject=${encodeURIComponent(support.subject)}`;
+    if (linkAddress(text.current, support.address, href) || text.current.querySelector('a[href^="mailto:"]')) return;
+    const link = document.createElement('a');
+    link.href = href;
+    link.textContent = support.address;
+    text.current.append(' ', link);
+  }, [announcement, support, hidden]);
+  if (!announcement || hidden) return null;
   return (
     <aside class="banner" aria-label="Announcement">
-      <p>
-        {text}{' '}
-        {support && (
-          <a href={`mailto:${support.address}?subject=${encodeURIComponent(support.subject)}`}>{support.address}</a>
-        )}
-      </p>
+      <span class="info" aria-hidden="true">
+        i
+      </span>
+      <div class="text" ref={text} />
       <button
-        class="quiet"
+        class="quiet close"
         aria-label="Dismiss announcement"
         onClick={() => {
-          localStorage.setItem('lumen.dismissed', text);
+          remember('lumen.dismissed', announcement);
           setHidden(true);
         }}
       >
@@ -49,50 +45,112 @@ function Announcement({ site }: { site: Site }) {
   );
 }
 
-function plainText(html: string): string {
-  return html
-    .replace(/<[^>]*>/g, ' ')
-    .replace(/\s+/g, ' ')
-    .trim();
-}
-
 async function signOut() {
   await call('POST', '/logout').catch(() => undefined);
   location.assign('/sign-in');
 }
 
-export function Shell({ site, me, children }: { site: Site; me: Me; children: ComponentChildren }) {
-  useEffect(() => {
-    document.title = `Profile · ${site.name}`;
-  }, [site.name]);
+/** The balance in a few characters, for the header. */
+function HeaderBalance({ budget }: { budget: Budget }) {
+  const amount = budget.state === 'unlimited' ? 'Unlimited' : budget.available ? `${format.coins(budget.available)}` : null;
+  if (amount === null) return null;
+  return (
+    <a class="purse" href="/profile">
+      <span class="coin" aria-hidden="true" />
+      <span class="number">{amount}</span>
+      <span class="unit"> coins</span>
+    </a>
+  );
+}
+
+export interface ShellProperties {
+  site: Site;
+  session: Session;
+  budget: Budget | null;
+}
+
+function Header({ site, session, budget }: ShellProperties) {
+  const [open, setOpen] = useState(false);
+  const { user } = session;
+  const here = (path: string) => (location.pathname === path || location.pathname.startsWith(`${path}/`) ? 'page' : undefined);
   return (
     <>
-      <a class="skip" href="#main">
-        Skip to content
-      </a>
       <header>
-        <span class="brand">{site.name}</span>
-        <nav aria-label="Main">
-          <a href="/profile" aria-current="page">
-            Profile
+        <a class="brand" href={user ? '/profile' : '/sign-in'}>
+          {site.name}
+        </a>
+        <nav aria-label="Main" id="menu" class={open ? 'open' : ''}>
+          {destinationsFor(user !== null, session.is_admin).map(({ label, path }) => (
+            <a key={path} href={path} aria-current={here(path)}>
+              {label}
+            </a>
+          ))}
+          <span class="spacer" />
+          <a href="/help" aria-current={here('/help')}>
+            Help
           </a>
+          {user ? (
+            <>
+              <bdi class="who" title={user.email}>
+                {user.name}
+              </bdi>
+              <button class="quiet" onClick={() => void signOut()}>
+                Sign out
+              </button>
+            </>
+          ) : (
+            location.pathname !== '/sign-in' && <a href={`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`}>Sign in</a>
+          )}
         </nav>
-        <span class="spacer" />
-        <bdi class="who">{me.name}</bdi>
-        <button class="quiet" onClick={() => void signOut()}>
-          Sign out
+        {budget && <HeaderBalance budget={budget} />}
+        <button class="quiet menu" aria-expanded={open} aria-controls="menu" aria-label="Menu" onClick={() => setOpen(!open)}>
+          ☰
         </button>
       </header>
       <Announcement site={site} />
-      <main id="main">{children}</main>
-      <footer>
-        <span>{site.name}</span>
-        {site.links.map((link) => (
-          <a key={link.url} href={link.url} rel="noreferrer">
-            {link.label}
-          </a>
-        ))}
-      </footer>
     </>
   );
+}
+
+function Footer({ site }: { site: Site }) {
+  const theme = themeOf(site.theme);
+  // A link that the configuration repeats after the theme's own is shown once.
+  const links = [...theme.links, ...site.links].filter(({ label, url }, index, every) => safeUrl(url) && every.findIndex((link) => link.label === label) === index);
+  return (
+    <footer>
+      {theme.house && (
+        <a href={theme.house.url} rel="noreferrer">
+          {theme.house.label}
+        </a>
+      )}
+      <span>{site.name}</span>
+      {links.map(({ label, url }) => (
+        <a key={url} href={url} rel="noreferrer">
+          {label}
+        </a>
+      ))}
+    </footer>
+  );
+}
+
+function fill(id: string, content: preact.ComponentChild) {
+  const room = document.getElementById(id);
+  if (!room) return;
+  // What the skeleton put there has no part in what is drawn now.
+  if (!room.dataset.filled) room.replaceChildren();
+  room.dataset.filled = 'yes';
+  render(content, room);
+}
+
+/** Draws header and footer, and wears the site's theme. Again with other values: what differs changes. */
+export function drawShell(shell: ShellProperties): void {
+  wearTheme(shell.site.theme);
+  document.title = document.title.replace(/ · [^·]*$/, ` · ${shell.site.name}`);
+  fill('top', <Header {...shell} />);
+  fill('bottom', <Footer site={shell.site} />);
+}
+
+/** Puts a page into main. */
+export function drawPage(page: preact.ComponentChild): void {
+  fill('main', page);
 }

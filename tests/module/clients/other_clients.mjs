@@ -15,7 +15,7 @@ function mustRun(program, args) {
 }
 
 /// A Python with exactly the packages of requirements.txt, made once for a build directory.
-function pythonWithPackages() {
+export function pythonWithPackages() {
   const wanted = readFileSync(path.join(here, 'requirements.txt'), 'utf8');
   const dir = path.join(buildDir, 'python-clients');
   const made = path.join(dir, 'made-from.txt');
