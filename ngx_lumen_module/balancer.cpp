@@ -44,10 +44,18 @@ bool was_tried(const Routing& routing, std::size_t index) noexcept {
     return ((routing.tried >> index) & 1) != 0;
 }
 
+/// Operations whose JSON body is a conversation. Of no other is the body read here: it may be no JSON, and then has no
+/// padding behind it either.
+bool converses(Operation operation) noexcept {
+    return operation == Operation::chat_completions || operation == Operation::completions ||
+           operation == Operation::responses;
+}
+
 /// Read once per request, and only for models that ask for it.
 std::optional<std::uint64_t> affinity_of(Request& request) {
     Routing& routing = request.routing;
-    if (!request.model->prefix_affinity || candidate_count(*request.model) < 2) return std::nullopt;
+    if (!request.model->prefix_affinity || !converses(request.operation) || candidate_count(*request.model) < 2)
+        return std::nullopt;
     if (!routing.affinity_known) {
         static ConversationKeyReader reader;  // a worker reads one body at a time
         routing.affinity = reader.read(request.body);
