@@ -178,14 +178,46 @@ PolicyId policy_of(pqxx::transaction_base& transaction, const ResolvedAccount& r
         .as<PolicyId>();
 }
 
-std::int64_t per_minute(const std::vector<Rate>& rates) noexcept {
-    std::int64_t strictest = 0;
-    for (const Rate& rate : rates) {
-        const std::int64_t seconds = rate.period.count();
-        const std::int64_t a_minute = (rate.count * 60 + seconds - 1) / seconds;
-        if (strictest == 0 || a_minute < strictest) strictest = a_minute;
+namespace {
+
+lumen::Rates as_the_ledger_has_them(const std::vector<Rate>& rates) {
+    lumen::Rates all;
+    for (std::size_t i = 0; i < std::min(rates.size(), all.size()); ++i) {
+        all[i] = {rates[i].count, rates[i].period.count()};
     }
-    return strictest;
+    return all;
+}
+
+/// A key's own rate beside the site's: it tightens one by the minute, or takes a free place, or else tightens the one
+/// of the shorter period to the same pace.
+lumen::Rates narrowed(lumen::Rates rates, std::optional<std::int64_t> own_per_minute) {
+    constexpr std::int64_t kMinuteS = 60;
+    if (!own_per_minute) return rates;
+    auto place = std::find_if(rates.begin(), rates.end(),
+                              [](const lumen::Rate& rate) { return rate.limit > 0 && rate.period_s == kMinuteS; });
+    if (place == rates.end()) {
+        place = std::find_if(rates.begin(), rates.end(), [](const lumen::Rate& rate) { return rate.limit == 0; });
+    }
+    if (place == rates.end()) {
+        place = std::min_element(rates.begin(), rates.end(),
+                                 [](const lumen::Rate& a, const lumen::Rate& b) { return a.period_s < b.period_s; });
+    }
+    if (place->limit == 0) {
+        *place = {*own_per_minute, kMinuteS};
+    } else if (*own_per_minute < place->limit * kMinuteS / place->period_s) {
+        place->limit = std::max<std::int64_t>(1, *own_per_minute * place->period_s / kMinuteS);
+    }
+    return rates;
+}
+
+}  // namespace
+
+Limits key_limits(const RateSettings& site, std::optional<std::int64_t> own_requests_per_minute,
+                  std::optional<std::int64_t> own_tokens_per_minute) {
+    Limits limits;
+    limits.requests = narrowed(as_the_ledger_has_them(site.requests), own_requests_per_minute);
+    limits.tokens = narrowed(as_the_ledger_has_them(site.tokens), own_tokens_per_minute);
+    return limits;
 }
 
 AccountSettings account_settings(const RuleBook& book, const ResolvedAccount& resolved, PolicyId policy) {
@@ -206,7 +238,7 @@ AccountSettings account_settings(const RuleBook& book, const ResolvedAccount& re
     }
     settings.strict = resolved.budget.strict;
     settings.policy = policy;
-    settings.concurrency = book.rates.concurrency;
+    settings.limits.concurrency = book.rates.concurrency;
     return settings;
 }
 

@@ -62,8 +62,9 @@ AccessResult resolve_model(const RuleBook& book, const AccountRules& rules, cons
 PolicyId policy_of(pqxx::transaction_base& transaction, const ResolvedAccount& resolved);
 AccountSettings account_settings(const RuleBook& book, const ResolvedAccount& resolved, PolicyId policy);
 
-/// Requests (or tokens) a minute that `rates` allow: the strictest of them, rounded up; 0: no limit.
-std::int64_t per_minute(const std::vector<Rate>& rates) noexcept;
+/// What `rate_limiting` says about a key, or the key itself where that is stricter; without concurrency.
+Limits key_limits(const RateSettings& site, std::optional<std::int64_t> own_requests_per_minute = {},
+                  std::optional<std::int64_t> own_tokens_per_minute = {});
 
 /// Names of models → ids, for lists as lumen.yaml and REST write them; names nobody has are left out.
 AccessRules access_rules(pqxx::transaction_base& transaction, const AccessSettings& access);

@@ -57,7 +57,7 @@ std::unordered_map<AccountId, AccountSettings> read_current(pqxx::transaction_ba
                                                             std::optional<AccountId> only) {
     std::unordered_map<AccountId, AccountSettings> all;
     for (const auto& row : transaction.exec_params(
-             "select id, lim, rate, unlimited, mode, policy_id, requests_per_minute, tokens_per_minute, concurrency"
+             "select id, lim, rate, unlimited, mode, policy_id, request_rates, token_rates, concurrency"
              " from accounts where $1 = '' or id = nullif($1, '')::bigint",
              only ? std::to_string(*only) : std::string())) {
         AccountSettings current;
@@ -66,9 +66,7 @@ std::unordered_map<AccountId, AccountSettings> read_current(pqxx::transaction_ba
         current.unlimited = row[3].as<bool>();
         current.strict = row[4].as<int>() == 1;
         current.policy = row[5].as<PolicyId>(0);
-        current.requests_per_minute = row[6].as<std::int64_t>();
-        current.tokens_per_minute = row[7].as<std::int64_t>();
-        current.concurrency = row[8].as<std::int64_t>();
+        current.limits = limits_of(row[6], row[7], row[8]);
         all.emplace(row[0].as<AccountId>(), current);
     }
     return all;
@@ -76,8 +74,7 @@ std::unordered_map<AccountId, AccountSettings> read_current(pqxx::transaction_ba
 
 bool same(const AccountSettings& a, const AccountSettings& b) {
     return a.limit == b.limit && a.rate == b.rate && a.unlimited == b.unlimited && a.strict == b.strict &&
-           a.policy == b.policy && a.requests_per_minute == b.requests_per_minute &&
-           a.tokens_per_minute == b.tokens_per_minute && a.concurrency == b.concurrency;
+           a.policy == b.policy && a.limits == b.limits;
 }
 
 /// The accounts that should be other than they are, with their policies made where there were none.
@@ -108,14 +105,22 @@ std::vector<Change> resolve_accounts(pqxx::transaction_base& transaction, const 
 /// The site's rates, or a key's own where these are stricter. Returns the keys that changed.
 std::vector<KeyId> apply_key_rates(pqxx::transaction_base& transaction, const RateSettings& rates) {
     std::vector<KeyId> changed;
-    for (const auto& row : transaction.exec_params(
-             "update api_keys k set requests_per_minute = n.rpm, tokens_per_minute = n.tpm, ver = k.ver + 1"
-             " from (select id, coalesce(least(nullif($1::bigint, 0), own_requests_per_minute), 0) rpm,"
-             " coalesce(least(nullif($2::bigint, 0), own_tokens_per_minute), 0) tpm from api_keys) n"
-             " where n.id = k.id and k.state <> 2 and k.kind = 'user'"
-             " and (k.requests_per_minute, k.tokens_per_minute) <> (n.rpm, n.tpm) returning k.id",
-             per_minute(rates.requests), per_minute(rates.tokens))) {
-        changed.push_back(row[0].as<KeyId>());
+    // Few keys have rates of their own, and fewer have different ones.
+    for (const auto& own : transaction.exec("select distinct own_requests_per_minute, own_tokens_per_minute"
+                                            " from api_keys where state <> 2 and kind = 'user'")) {
+        const auto own_rate = [](const pqxx::field& field) {
+            return field.is_null() ? std::nullopt : std::optional(field.as<std::int64_t>());
+        };
+        const Limits limits = key_limits(rates, own_rate(own[0]), own_rate(own[1]));
+        for (const auto& row : transaction.exec_params(
+                 "update api_keys set request_rates = $1, token_rates = $2, ver = ver + 1 where state <> 2"
+                 " and kind = 'user' and (request_rates, token_rates) <> ($1, $2)"
+                 " and own_requests_per_minute is not distinct from nullif($3, '')::bigint"
+                 " and own_tokens_per_minute is not distinct from nullif($4, '')::bigint returning id",
+                 rates_text(limits.requests), rates_text(limits.tokens), own[0].as<std::string>(""),
+                 own[1].as<std::string>(""))) {
+            changed.push_back(row[0].as<KeyId>());
+        }
     }
     return changed;
 }

@@ -5,6 +5,7 @@
 
 #include "admind/account_setup.h"
 #include "admind/bounds.h"
+#include "admind/inspect.h"
 #include "admind/key_setup.h"
 #include "admind/migrations.h"
 #include "admind/operator_tokens.h"
@@ -98,8 +99,7 @@ int create_key(Workshop& workshop, AccountId account, const std::string& name) {
     NewKey key;
     key.account = account;
     key.name = name;
-    key.requests_per_minute = per_minute(settings->rates.requests);
-    key.tokens_per_minute = per_minute(settings->rates.tokens);
+    key.limits = key_limits(settings->rates);
     const std::string secret = fill_in_secret(key, settings->app.encryption_key);
     KeyId id = 0;
     {
@@ -133,6 +133,13 @@ int reconcile(Workshop& workshop) {
         }
     }
     return drifts == 0 ? 0 : 1;
+}
+
+int inspect_one(Workshop& workshop, const std::string& what, const std::string& id) {
+    RedisLink redis(workshop.live.current()->redis_url, kRedisTimeout);
+    if (inspect(redis, what, id, std::cout)) return 0;
+    std::cerr << "Redis has no such " << what << "\n";
+    return 1;
 }
 
 }  // namespace
@@ -174,6 +181,11 @@ void Commands::add_to(CLI::App& app) {
     rebuild->add_option("--spool", rebuild_.spool, "directory for events that are in neither store afterwards")
         ->default_val(std::filesystem::temp_directory_path().string())
         ->check(CLI::ExistingDirectory);
+    CLI::App* inspected = app.add_subcommand("inspect", "What Redis holds of an account, key, hold or bucket");
+    inspected->add_option("what", inspected_, "account, key, hold (a request id) or bucket")
+        ->required()
+        ->check(CLI::IsMember({"account", "key", "hold", "bucket"}));
+    inspected->add_option("id", inspected_id_)->required();
     for (CLI::App* group : {token, user, key}) {
         group->fallthrough();
         for (CLI::App* command : group->get_subcommands({})) command->fallthrough();
@@ -190,6 +202,7 @@ int Commands::run(const CLI::App& app, Settings settings) {
     }
     Workshop workshop(std::move(settings));
     if (app.got_subcommand("reconcile")) return reconcile(workshop);
+    if (app.got_subcommand("inspect")) return inspect_one(workshop, inspected_, inspected_id_);
     if (given("token", "create")) return create_token(workshop, token_name_, token_scope_);
     if (given("user", "create")) return make_user(workshop, email_, user_name_);
     if (given("user", "deactivate")) return activate_user(workshop, email_, false);

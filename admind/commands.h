@@ -26,6 +26,8 @@ class Commands {
     std::int64_t key_ = 0;
     std::string key_name_;
     RebuildOptions rebuild_;
+    std::string inspected_;  ///< what kind of thing
+    std::string inspected_id_;
 };
 
 }  // namespace lumen::admind

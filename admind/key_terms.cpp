@@ -108,11 +108,6 @@ std::variant<std::vector<ModelId>, Problem> model_ids(pqxx::transaction_base& tr
     return ids;
 }
 
-std::int64_t stricter(const std::optional<std::int64_t>& own, std::int64_t site) {
-    if (!own) return site;
-    return site == 0 ? *own : std::min(*own, site);
-}
-
 std::vector<ModelId> ids_of(const std::string& json) {
     const auto list = parse_json(json);
     return list && list->is_array() ? list->get<std::vector<ModelId>>() : std::vector<ModelId>{};
@@ -198,22 +193,21 @@ void write_key_terms(pqxx::transaction_base& transaction, KeyId key, const KeyTe
                      const RateSettings& site) {
     const std::string cap = terms.cap ? std::to_string(terms.cap->coins.nano()) : std::string();
     const std::int64_t window_ms = terms.cap ? terms.cap->window_ms : 0;
+    const Limits limits = key_limits(site, terms.requests_per_minute, terms.tokens_per_minute);
     const std::string window = "make_interval(secs => nullif($13::bigint, 0) / 1000.0)";
     // A cap that is new, or whose windows have another length now, begins its first window now, as set_key does.
     transaction.exec_params0(
         "update api_keys set name = $2, state = $3, models = nullif($4, '')::bigint[],"
         " allowed_ips = array(select jsonb_array_elements_text($5::jsonb)),"
         " own_requests_per_minute = nullif($6, '')::bigint, own_tokens_per_minute = nullif($7, '')::bigint,"
-        " requests_per_minute = $8, tokens_per_minute = $9, concurrency = $10,"
+        " request_rates = $8, token_rates = $9, concurrency = $10,"
         " expires_at = to_timestamp(nullif($11::bigint, 0) / 1000.0), cap = nullif($12, '')::bigint, cap_len = " +
             window + ", cap_start = case when $12 = '' then null when cap is null or cap_len is distinct from " +
             window + " then now() else cap_start end, policy_id = nullif($14::bigint, 0), ver = ver + 1 where id = $1",
         key, terms.name, static_cast<int>(terms.paused ? KeyState::paused : KeyState::active),
         terms.scope.models ? sql_ids(*terms.scope.models) : std::string(), sql_texts(terms.scope.addresses),
-        sql_optional(terms.requests_per_minute), sql_optional(terms.tokens_per_minute),
-        stricter(terms.requests_per_minute, per_minute(site.requests)),
-        stricter(terms.tokens_per_minute, per_minute(site.tokens)), terms.concurrency, terms.expires_ms, cap, window_ms,
-        policy);
+        sql_optional(terms.requests_per_minute), sql_optional(terms.tokens_per_minute), rates_text(limits.requests),
+        rates_text(limits.tokens), terms.concurrency, terms.expires_ms, cap, window_ms, policy);
 }
 
 }  // namespace lumen::admind

@@ -47,7 +47,7 @@ std::optional<NanoCoins> optional_coins_of(const pqxx::field& field) {
 
 constexpr const char* kAccountColumns =
     "select a.id, a.cfg_ver, a.lim, a.rate, a.unlimited, a.mode, a.state, coalesce(a.policy_id, 0), "
-    "a.requests_per_minute, a.tokens_per_minute, a.concurrency from accounts a ";
+    "a.request_rates, a.token_rates, a.concurrency from accounts a ";
 
 BookAccount account_of(const pqxx::row& row) {
     BookAccount account;
@@ -60,16 +60,14 @@ BookAccount account_of(const pqxx::row& row) {
     config.strict = row[5].as<int>() == 1;
     config.active = row[6].as<int>() == 1;
     config.policy = row[7].as<PolicyId>();
-    config.requests_per_minute = row[8].as<std::int64_t>();
-    config.tokens_per_minute = row[9].as<std::int64_t>();
-    config.concurrency = row[10].as<std::int64_t>();
+    config.limits = limits_of(row[8], row[9], row[10]);
     return account;
 }
 
 // The window of a cap that now falls in: the first end after now, or after the first window's begin if that is later.
 constexpr const char* kKeyColumns =
     "select k.id, k.account_id, k.ver, k.state, coalesce((extract(epoch from k.expires_at) * 1000)::bigint, 0), "
-    "coalesce(k.policy_id, 0), k.requests_per_minute, k.tokens_per_minute, k.concurrency, k.cap, "
+    "coalesce(k.policy_id, 0), k.request_rates, k.token_rates, k.concurrency, k.cap, "
     "coalesce((extract(epoch from k.cap_len) * 1000)::bigint, 0), "
     "case when k.cap_len is null then 0 else (extract(epoch from k.cap_start) * 1000)::bigint "
     " + (extract(epoch from k.cap_len) * 1000)::bigint "
@@ -85,9 +83,7 @@ BookKey key_of(const pqxx::row& row) {
     config.state = static_cast<KeyState>(row[3].as<int>());
     config.expires_at_ms = row[4].as<std::int64_t>();
     config.policy = row[5].as<PolicyId>();
-    config.requests_per_minute = row[6].as<std::int64_t>();
-    config.tokens_per_minute = row[7].as<std::int64_t>();
-    config.concurrency = row[8].as<std::int64_t>();
+    config.limits = limits_of(row[6], row[7], row[8]);
     config.cap = optional_coins_of(row[9]);
     config.cap_window_ms = row[10].as<std::int64_t>();
     config.cap_window_end_ms = row[11].as<std::int64_t>();
@@ -101,16 +97,25 @@ void bump_version(pqxx::transaction_base& transaction, AccountId account) {
 
 }  // namespace
 
+Limits limits_of(const pqxx::field& request_rates, const pqxx::field& token_rates, const pqxx::field& concurrency) {
+    const auto requests = parse_rates_text(request_rates.as<std::string>());
+    const auto tokens = parse_rates_text(token_rates.as<std::string>());
+    // A constraint keeps such a text out of the book.
+    if (!requests || !tokens) throw std::runtime_error("the book has a rate that is none");
+    return {*requests, *tokens, concurrency.as<std::int64_t>()};
+}
+
 AccountId insert_account(pqxx::transaction_base& transaction, AccountOwner owner, const AccountSettings& settings) {
     const auto account =
         transaction
             .exec_params1(
-                "insert into accounts (owner, lim, rate, unlimited, mode, policy_id, requests_per_minute, "
-                "tokens_per_minute, concurrency) "
+                "insert into accounts (owner, lim, rate, unlimited, mode, policy_id, request_rates, "
+                "token_rates, concurrency) "
                 "values ($1, nullif($2, '')::bigint, $3, $4, $5, nullif($6, '')::bigint, $7, $8, $9) returning id",
                 owner == AccountOwner::user ? "user" : "project", text_or_empty(settings.limit), settings.rate.nano(),
                 settings.unlimited, settings.strict ? 1 : 0, text_or_empty(settings.policy),
-                settings.requests_per_minute, settings.tokens_per_minute, settings.concurrency)[0]
+                rates_text(settings.limits.requests), rates_text(settings.limits.tokens),
+                settings.limits.concurrency)[0]
             .as<AccountId>();
     transaction.exec_params("insert into account_ops (account_id) values ($1)", account);
     transaction.exec_params(std::string("insert into account_balances (account_id, bucket, last_refill_hour) "
@@ -123,20 +128,21 @@ AccountId insert_account(pqxx::transaction_base& transaction, AccountOwner owner
 bool update_account(pqxx::transaction_base& transaction, AccountId account, const AccountSettings& settings) {
     const std::string sql =
         std::string("update accounts a set lim = n.lim, rate = n.rate, unlimited = n.unlimited, mode = n.mode, ") +
-        "policy_id = n.policy_id, requests_per_minute = n.rpm, tokens_per_minute = n.tpm, concurrency = n.conc, "
+        "policy_id = n.policy_id, request_rates = n.request_rates, token_rates = n.token_rates, concurrency = n.conc, "
         "cfg_ver = a.cfg_ver + 1, rate_since_hour = case "
         "when (a.lim, a.rate, a.unlimited) is distinct from (n.lim, n.rate, n.unlimited) then " +
         kCurrentHour +
         " else a.rate_since_hour end "
         "from (select nullif($2, '')::bigint as lim, $3::bigint as rate, $4::boolean as unlimited, "
-        "$5::smallint as mode, nullif($6, '')::bigint as policy_id, $7::bigint as rpm, $8::bigint as tpm, "
+        "$5::smallint as mode, nullif($6, '')::bigint as policy_id, $7 as request_rates, $8 as token_rates, "
         "$9::bigint as conc) n "
-        "where a.id = $1 and (a.lim, a.rate, a.unlimited, a.mode, a.policy_id, a.requests_per_minute, "
-        "a.tokens_per_minute, a.concurrency) "
-        "is distinct from (n.lim, n.rate, n.unlimited, n.mode, n.policy_id, n.rpm, n.tpm, n.conc)";
-    const auto changed = transaction.exec_params(
-        sql, account, text_or_empty(settings.limit), settings.rate.nano(), settings.unlimited, settings.strict ? 1 : 0,
-        text_or_empty(settings.policy), settings.requests_per_minute, settings.tokens_per_minute, settings.concurrency);
+        "where a.id = $1 and (a.lim, a.rate, a.unlimited, a.mode, a.policy_id, a.request_rates, "
+        "a.token_rates, a.concurrency) "
+        "is distinct from (n.lim, n.rate, n.unlimited, n.mode, n.policy_id, n.request_rates, n.token_rates, n.conc)";
+    const auto changed = transaction.exec_params(sql, account, text_or_empty(settings.limit), settings.rate.nano(),
+                                                 settings.unlimited, settings.strict ? 1 : 0,
+                                                 text_or_empty(settings.policy), rates_text(settings.limits.requests),
+                                                 rates_text(settings.limits.tokens), settings.limits.concurrency);
     if (changed.affected_rows() > 0) return true;
     if (!exists(transaction, kAccountExists, account)) no_such("account", account);
     return false;
@@ -165,15 +171,15 @@ KeyId insert_key(pqxx::transaction_base& transaction, const NewKey& key) {
     return transaction
         .exec_params1(
             "insert into api_keys (account_id, kind, name, hint, key_hash, expires_at, policy_id, "
-            "requests_per_minute, tokens_per_minute, concurrency, cap, cap_len, cap_start) "
+            "request_rates, token_rates, concurrency, cap, cap_len, cap_start) "
             "values ($1, $2, $3, $4, nullif($5, '')::bytea, to_timestamp(nullif($6::bigint, 0) / 1000.0), "
             "nullif($7, '')::bigint, $8, $9, $10, nullif($11, '')::bigint, "
             "make_interval(secs => nullif($12::bigint, 0) / 1000.0), "
             "case when $11 <> '' then now() end) returning id",
             key.account, key.chat ? "chat" : "user", key.name, key.hint,
             key.chat ? std::string() : bytea_text(key.hash), key.expires_at_ms, text_or_empty(key.policy),
-            key.requests_per_minute, key.tokens_per_minute, key.concurrency, text_or_empty(key.cap),
-            key.cap_window_ms)[0]
+            rates_text(key.limits.requests), rates_text(key.limits.tokens), key.limits.concurrency,
+            text_or_empty(key.cap), key.cap_window_ms)[0]
         .as<KeyId>();
 }
 

@@ -30,9 +30,7 @@ struct AccountSettings {
     bool unlimited = false;
     bool strict = false;
     PolicyId policy = 0;
-    std::int64_t requests_per_minute = 0;  ///< 0, as in the next two: no limit
-    std::int64_t tokens_per_minute = 0;
-    std::int64_t concurrency = 0;
+    Limits limits;
 };
 
 struct NewKey {
@@ -43,12 +41,13 @@ struct NewKey {
     KeyHash hash{};                  ///< not for chat keys
     std::int64_t expires_at_ms = 0;  ///< 0 = never
     PolicyId policy = 0;
-    std::int64_t requests_per_minute = 0;
-    std::int64_t tokens_per_minute = 0;
-    std::int64_t concurrency = 0;
+    Limits limits;
     std::optional<NanoCoins> cap;
     std::int64_t cap_window_ms = 0;  ///< 0 = one window for ever
 };
+
+/// Of the columns `request_rates`, `token_rates` and `concurrency`.
+Limits limits_of(const pqxx::field& request_rates, const pqxx::field& token_rates, const pqxx::field& concurrency);
 
 AccountId insert_account(pqxx::transaction_base& transaction, AccountOwner owner, const AccountSettings& settings);
 /// True if anything changed (then ver + 1, and hours due at the old rate stay due). Throws pqxx::unexpected_rows if

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <ctime>
 
+#include "lumen_core/limits.h"
+
 namespace lumen::admind {
 
 namespace {
@@ -40,8 +42,6 @@ std::optional<std::int64_t> unit_seconds(std::string_view unit) {
     return std::nullopt;
 }
 
-constexpr std::int64_t kMostPerRate = 1'000'000'000;
-
 std::optional<Rate> parse_rate(std::string_view text) {
     text = trimmed(text);
     std::vector<std::string_view> words;
@@ -66,7 +66,7 @@ std::optional<Rate> parse_rate(std::string_view text) {
     if (words.size() != 2) return std::nullopt;
     const auto count = whole(words[0]);
     const auto unit = unit_seconds(words[1]);
-    if (!count || *count < 1 || *count > kMostPerRate || !unit) return std::nullopt;
+    if (!count || *count < 1 || *count > kMostPerRate || !unit || multiple * *unit > kMostPerRate) return std::nullopt;
     return Rate{*count, std::chrono::seconds{multiple * *unit}};
 }
 

@@ -45,6 +45,12 @@ const LoadedScript& loaded(Script script) noexcept {
 /// EVALSHA sha1 numkeys: what stands before the first key.
 constexpr int kLeadingArgs = 3;
 
+/// As stored, account's and key's: `12 -`. `?` for an account's that is not known, as that is never right.
+void add_policies(ScriptCall& call, const Identity& identity) {
+    const std::string account = identity.account_policy == 0 ? "?" : std::to_string(identity.account_policy);
+    call.add(account + ' ' + (identity.key_policy == 0 ? "-" : std::to_string(identity.key_policy)));
+}
+
 void add_id_or_dash(ScriptCall& call, std::int64_t id) noexcept {
     if (id == 0) {
         call.add("-");
@@ -59,6 +65,26 @@ void add_flag(ScriptCall& call, bool flag) noexcept {
 
 void add_text_or_dash(ScriptCall& call, std::string_view text) noexcept {
     call.add(text.empty() ? "-" : text);
+}
+
+/// Account and key as one argument, as holds and events have them: `17 4`, or `17 -`.
+void add_owner(ScriptCall& call, AccountId account, KeyId key) {
+    call.add(std::to_string(account) + ' ' + (key == 0 ? "-" : std::to_string(key)));
+}
+
+/// Account, key, estimated tokens and blob, as a hold ends.
+void add_rest_of_hold(ScriptCall& call, const AdmitArguments& arguments) {
+    std::string text = std::to_string(arguments.identity.account) + ' ' + std::to_string(arguments.identity.key) + ' ';
+    text += std::to_string(static_cast<std::int64_t>(arguments.estimated_tokens));
+    text += ' ';
+    call.add(text.append(arguments.blob));
+}
+
+void add_limits(ScriptCall& call, const Limits& limits) noexcept {
+    call.add_number(limits.concurrency);
+    for (const Rates& rates : {limits.requests, limits.tokens}) {
+        for (const Rate& rate : rates) call.add_number(rate.limit).add_number(rate.period_s);
+    }
 }
 
 /// The keys that every script about one request takes first.
@@ -134,43 +160,50 @@ LookupCall::LookupCall(const KeyHash& hash) noexcept : ScriptCall(Script::lookup
 
 AuthCall::AuthCall(const Identity& identity) noexcept : ScriptCall(Script::auth, 3) {
     add_wallet_keys(*this, identity.account, identity.key);
-    add_number(identity.account).add_number(identity.key);
-    add_id_or_dash(*this, identity.account_policy);
-    add_id_or_dash(*this, identity.key_policy);
+    add_number(identity.account);
+    add_policies(*this, identity);
 }
 
-AdmitCall::AdmitCall(const AdmitArguments& arguments) noexcept : ScriptCall(Script::admit, 7) {
+AdmitCall::AdmitCall(const AdmitArguments& arguments) noexcept : ScriptCall(Script::admit, 3) {
     const Identity& identity = arguments.identity;
     add_wallet_keys(*this, identity.account, identity.key);
-    add_bucket_keys(*this, identity.account, {"holds", "events", "done0", "done1"});
-    add(arguments.request.view()).add_number(identity.account).add_number(identity.key);
-    add_id_or_dash(*this, identity.account_policy);
-    add_id_or_dash(*this, identity.key_policy);
-    add(arguments.consent_model == 0 ? "-" : consent_field(arguments.consent_model));
-    add_number(arguments.consent_since).add_number(arguments.hold.nano()).add_number(arguments.ttl_ms);
-    add_number(static_cast<std::int64_t>(arguments.estimated_tokens)).add(arguments.blob);
+    add(arguments.request.view());
+    add_policies(*this, identity);
+    add_number(arguments.hold.nano()).add_number(arguments.ttl_ms);
+    add_rest_of_hold(*this, arguments);
+    if (arguments.consent_model == 0) return;
+    add(consent_field(arguments.consent_model)).add_number(arguments.consent_since);
 }
 
-SettleCall::SettleCall(const SettleArguments& arguments) noexcept : ScriptCall(Script::settle, 7) {
-    add_wallet_keys(*this, arguments.account, arguments.key);
-    add_bucket_keys(*this, arguments.account, {"holds", "events", "done0", "done1"});
-    add(arguments.request.view()).add_number(arguments.account).add_number(arguments.key);
-    add_number(arguments.cost.nano()).add_number(static_cast<std::int64_t>(arguments.tokens));
-    add_flag(*this, !arguments.is_void);
-    add(arguments.blob);
+SettleCall::SettleCall(const SettleArguments* settles, std::size_t count) noexcept
+    : ScriptCall(Script::settle, 3 * static_cast<int>(count)) {
+    for (std::size_t i = 0; i < count; ++i) {
+        add_wallet_keys(*this, settles[i].account, settles[i].key);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        add(settles[i].request.view());
+        add_owner(*this, settles[i].account, settles[i].key);
+        if (settles[i].is_void) {
+            add("-");
+        } else {
+            add_number(settles[i].cost.nano());
+        }
+        add_number(static_cast<std::int64_t>(settles[i].tokens));
+        add(settles[i].blob);
+    }
 }
 
-RenewCall::RenewCall(const RenewArguments& arguments) noexcept : ScriptCall(Script::renew, 4) {
+RenewCall::RenewCall(const RenewArguments& arguments) noexcept : ScriptCall(Script::renew, 3) {
     add_wallet_keys(*this, arguments.account, arguments.key);
-    add_bucket_keys(*this, arguments.account, {"holds"});
-    add(arguments.request.view()).add_number(arguments.account).add_number(arguments.key);
+    add(arguments.request.view());
+    add_owner(*this, arguments.account, arguments.key);
     add_number(arguments.amount.nano()).add_number(arguments.shadow.nano()).add_number(arguments.ttl_ms);
 }
 
-ReapCall::ReapCall(const RequestId& request, AccountId account, KeyId key) noexcept : ScriptCall(Script::reap, 5) {
+ReapCall::ReapCall(const RequestId& request, AccountId account, KeyId key) noexcept : ScriptCall(Script::reap, 3) {
     add_wallet_keys(*this, account, key);
-    add_bucket_keys(*this, account, {"holds", "events"});
-    add(request.view()).add_number(account).add_number(key);
+    add(request.view());
+    add_owner(*this, account, key);
 }
 
 RefillCall::RefillCall(AccountId account, std::int64_t hour) noexcept : ScriptCall(Script::refill, 3) {
@@ -202,9 +235,9 @@ MoneyOpCall::MoneyOpCall(const MoneyOpArguments& arguments) noexcept : ScriptCal
     add(account_key(arguments.account));
     add_bucket_keys(*this, arguments.account, {"events"});
     add(api_key_key(arguments.account, arguments.key));
-    add_number(arguments.account).add_number(arguments.opn).add(money_op_kind_name(arguments.kind));
+    add_owner(*this, arguments.account, arguments.key);
+    add_number(arguments.opn).add(money_op_kind_name(arguments.kind));
     add_number(arguments.amount.nano()).add_number(arguments.cost.nano());
-    add_id_or_dash(*this, arguments.key);
     add_text_or_dash(*this, arguments.request);
     add_text_or_dash(*this, arguments.note);
 }
@@ -224,7 +257,7 @@ SetAccountCall::SetAccountCall(const AccountConfig& config) noexcept : ScriptCal
     add_flag(*this, config.strict);
     add(config.active ? "1" : "2");
     add_id_or_dash(*this, config.policy);
-    add_number(config.requests_per_minute).add_number(config.tokens_per_minute).add_number(config.concurrency);
+    add_limits(*this, config.limits);
 }
 
 void SetAccountCall::add_consent(ModelId model, std::int32_t notice_version) noexcept {
@@ -237,13 +270,13 @@ SetKeyCall::SetKeyCall(const KeyConfig& config) noexcept : ScriptCall(Script::se
     add_number(config.account).add_number(config.version).add_number(static_cast<int>(config.state));
     add_number(config.expires_at_ms);
     add_id_or_dash(*this, config.policy);
-    add_number(config.requests_per_minute).add_number(config.tokens_per_minute).add_number(config.concurrency);
     if (config.cap) {
         add_number(config.cap->nano());
     } else {
         add("");
     }
     add_number(config.cap_window_ms).add_number(config.cap_window_end_ms);
+    add_limits(*this, config.limits);
 }
 
 SetKeyCall::SetKeyCall(const KeyConfig& config, std::string_view nonce, const KeyCounters& counters) noexcept

@@ -11,6 +11,7 @@
 
 #include "lumen_core/account_bucket.h"
 #include "lumen_core/ids.h"
+#include "lumen_core/limits.h"
 #include "lumen_core/money.h"
 #include "lumen_core/usage.h"
 
@@ -42,8 +43,9 @@ std::string_view script_sha1(Script script) noexcept;
 /// caller of ours has such) make it `overflowed`, and it must not be sent.
 class ScriptCall {
  public:
-    static constexpr std::size_t kMaxArgs = 32;
-    static constexpr std::size_t kArenaBytes = 2048;
+    // Both are what SettleCall::kMostSettles of the longest settles take.
+    static constexpr std::size_t kMaxArgs = 3 + 16 * (7 + 6);
+    static constexpr std::size_t kArenaBytes = 8192;
 
     explicit ScriptCall(Script script, int keys) noexcept;
     ScriptCall(const ScriptCall&) = delete;
@@ -133,8 +135,12 @@ struct SettleArguments {
     bool is_void = false;  ///< reached no model: no event, nothing charged
     std::string_view blob;
 };
+/// One settle, or several at once; each has its line of the reply (next_reply_line). Any buckets go together, but for a
+/// Redis Cluster, where a call must stay in one.
 struct SettleCall : ScriptCall {
-    explicit SettleCall(const SettleArguments& arguments) noexcept;
+    static constexpr std::size_t kMostSettles = 16;
+    explicit SettleCall(const SettleArguments& arguments) noexcept : SettleCall(&arguments, 1) {}
+    SettleCall(const SettleArguments* settles, std::size_t count) noexcept;
 };
 
 struct RenewArguments {
@@ -175,7 +181,6 @@ struct MoneyOpCall : ScriptCall {
     explicit MoneyOpCall(const MoneyOpArguments& arguments) noexcept;
 };
 
-/// A rate limit of 0 means no limit.
 struct AccountConfig {
     AccountId account = 0;
     std::int64_t version = 0;
@@ -185,9 +190,7 @@ struct AccountConfig {
     bool strict = false;
     bool active = true;
     PolicyId policy = 0;
-    std::int64_t requests_per_minute = 0;
-    std::int64_t tokens_per_minute = 0;
-    std::int64_t concurrency = 0;
+    Limits limits;
 };
 struct SetAccountCall : ScriptCall {
     explicit SetAccountCall(const AccountConfig& config) noexcept;
@@ -205,9 +208,7 @@ struct KeyConfig {
     KeyState state = KeyState::active;
     std::int64_t expires_at_ms = 0;  ///< 0 = never
     PolicyId policy = 0;
-    std::int64_t requests_per_minute = 0;
-    std::int64_t tokens_per_minute = 0;
-    std::int64_t concurrency = 0;
+    Limits limits;
     std::optional<NanoCoins> cap;
     std::int64_t cap_window_ms = 0;  ///< 0 = for ever
     std::int64_t cap_window_end_ms = 0;
@@ -268,6 +269,7 @@ enum class Reply : std::uint8_t {
     held,
     key_cap,
     concurrency,
+    too_large,
     rpm,
     tpm,  // admit
     dup,
@@ -283,30 +285,39 @@ enum class Reply : std::uint8_t {
     moved,  // mark_ready
 };
 
+/// What is left of a rate: of the narrowest, where several hold.
+struct RateStanding {
+    std::int64_t limit = 0;
+    std::int64_t remaining = 0;
+    std::int64_t reset_us = 0;  ///< until all of it is there again
+};
+
 /// A reply as numbers; fields that a reply does not carry are 0, or nullopt where 0 would be a lie.
 struct LedgerReply {
     Reply reply = Reply::malformed;
-    AccountId account = 0;                           // lookup
-    KeyId key = 0;                                   // lookup
-    PolicyId account_policy = 0;                     // POLICY
-    PolicyId key_policy = 0;                         // POLICY
-    NanoCoins balance;                               // admit OK, COINS, settle OK, renew OK
-    NanoCoins held;                                  // admit OK, COINS, settle OK
-    std::optional<NanoCoins> limit;                  // COINS
-    NanoCoins rate;                                  // COINS
-    bool unlimited = false;                          // admit OK
-    bool again = false;                              // admit OK: this request held already
-    std::optional<std::int64_t> remaining_requests;  // admit OK
-    std::optional<std::int64_t> remaining_tokens;    // admit OK
-    std::int64_t wait_us = 0;                        // RPM, TPM
-    NanoCoins cap;                                   // KEYCAP
-    NanoCoins cap_used;                              // KEYCAP
-    std::int64_t cap_end_ms = 0;                     // KEYCAP
-    bool account_active = true;                      // renew OK
-    std::int64_t opn = 0;                            // GAP: the number expected next
-    std::string_view token;                          // settle: the `ready` token; lives as long as the reply text
+    AccountId account = 0;                 // lookup
+    KeyId key = 0;                         // lookup
+    PolicyId account_policy = 0;           // POLICY
+    PolicyId key_policy = 0;               // POLICY
+    NanoCoins balance;                     // admit OK, COINS, settle OK, renew OK
+    NanoCoins held;                        // admit OK, COINS, settle OK
+    std::optional<NanoCoins> limit;        // COINS
+    NanoCoins rate;                        // COINS
+    bool unlimited = false;                // admit OK
+    bool again = false;                    // admit OK: this request held already
+    std::optional<RateStanding> requests;  // admit OK, RPM, TPM; absent: no such rate
+    std::optional<RateStanding> tokens;    // admit OK, RPM, TPM
+    std::int64_t wait_us = 0;              // RPM, TPM: then this very request passes
+    NanoCoins cap;                         // KEYCAP
+    NanoCoins cap_used;                    // KEYCAP
+    std::int64_t cap_end_ms = 0;           // KEYCAP
+    bool account_active = true;            // renew OK
+    std::int64_t opn = 0;                  // GAP: the number expected next
+    std::string_view token;                // settle: the `ready` token; lives as long as the reply text
 };
 LedgerReply parse_reply(Script script, std::string_view text) noexcept;
+/// Takes the first line off `text`: a call of several settles has a line for each.
+std::string_view next_reply_line(std::string_view& text) noexcept;
 
 // ---- events -------------------------------------------------------------------------------------------------------
 

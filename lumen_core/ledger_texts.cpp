@@ -1,4 +1,5 @@
 // Reads the ledger's texts: replies, events, holds, and the usage record that travels inside them.
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
@@ -71,6 +72,19 @@ class Fields {
         return money();
     }
 
+    /// `30/29/2000000`, or `-`.
+    std::optional<RateStanding> rate_standing() noexcept {
+        const std::string_view field = word();
+        if (field == "-") return std::nullopt;
+        Fields parts(field, '/');
+        RateStanding standing;
+        standing.limit = parts.number();
+        standing.remaining = parts.number();
+        standing.reset_us = parts.number();
+        ok_ = ok_ && parts.complete();
+        return standing;
+    }
+
     bool flag(std::string_view yes, std::string_view no) noexcept {
         const std::string_view field = word();
         ok_ = ok_ && (field == yes || field == no);
@@ -115,6 +129,7 @@ constexpr ReplyWord kReplyWords[] = {
     {"HELD", Reply::held},
     {"KEYCAP", Reply::key_cap},
     {"CONC", Reply::concurrency},
+    {"TOOLARGE", Reply::too_large},
     {"RPM", Reply::rpm},
     {"TPM", Reply::tpm},
     {"DUP", Reply::dup},
@@ -146,9 +161,9 @@ void read_ok_fields(Script script, Fields& fields, LedgerReply& reply) noexcept 
         case Script::admit:
             reply.balance = fields.money();
             reply.held = fields.money();
-            reply.remaining_requests = fields.optional_number();
-            reply.remaining_tokens = fields.optional_number();
             reply.unlimited = fields.flag("1", "0");
+            reply.requests = fields.rate_standing();
+            reply.tokens = fields.rate_standing();
             reply.again = !fields.at_end() && fields.flag("again", "again");
             break;
         case Script::settle:
@@ -192,6 +207,8 @@ void read_fields(Script script, Fields& fields, LedgerReply& reply) noexcept {
         case Reply::rpm:
         case Reply::tpm:
             reply.wait_us = fields.number();
+            reply.requests = fields.rate_standing();
+            reply.tokens = fields.rate_standing();
             break;
         case Reply::dup:
         case Reply::none:
@@ -274,6 +291,13 @@ LedgerReply parse_reply(Script script, std::string_view text) noexcept {
     reply.reply = reply_of_word(fields.word());
     read_fields(script, fields, reply);
     return fields.complete() ? reply : LedgerReply{};
+}
+
+std::string_view next_reply_line(std::string_view& text) noexcept {
+    const std::size_t length = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, length);
+    text.remove_prefix(std::min(length + 1, text.size()));
+    return line;
 }
 
 std::string_view event_kind_name(EventKind kind) noexcept {

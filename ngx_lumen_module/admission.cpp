@@ -203,13 +203,10 @@ void refuse_admission(Request& request, const LedgerReply& reply) {
             details.scope = "key";
             break;
         case Reply::rpm:
-            add_rate_limited(request.r, RateKind::requests, reply.wait_us);
-            break;
         case Reply::tpm:
-            // A rate lets a whole minute's worth through at once; what is too early by more than that never fits.
-            if (reply.wait_us > kRateBurstUs) return refuse(request, Refusal::too_large_for_rate_limit);
-            details.type = "tokens";
-            add_rate_limited(request.r, RateKind::tokens, reply.wait_us);
+            if (reply.reply == Reply::tpm) details.type = "tokens";
+            add_rate_limits(request.r, reply.requests, reply.tokens);
+            add_retry_after(request.r, (reply.wait_us + 999) / 1000);
             break;
         case Reply::range:
             ngx_log_error(NGX_LOG_ALERT, request.r->connection->log, 0,
@@ -236,8 +233,8 @@ void on_admit(Request& request, RedisResult result, std::string_view text) {
     }
     request.unlimited = reply.unlimited;
     request.balance_after_hold = NanoCoins(reply.balance.nano() - reply.held.nano());
-    request.remaining_requests = reply.remaining_requests;
-    request.remaining_tokens = reply.remaining_tokens;
+    request.request_rate = reply.requests;
+    request.token_rate = reply.tokens;
     begin_running(request);
     choose_endpoint(request);
 }

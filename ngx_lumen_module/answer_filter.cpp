@@ -88,7 +88,9 @@ ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
             add_header(r, "traceparent", traceparent_of(*request)) != NGX_OK) {
             return NGX_ERROR;
         }
-        if (request->stage == Stage::running || request->stage == Stage::settling) add_rate_limits(r, *request);
+        if (request->stage == Stage::running || request->stage == Stage::settling) {
+            add_rate_limits(r, request->request_rate, request->token_rate);
+        }
         if (made_by_nginx(r)) replace_error_page(*request);
         return next_header_filter(r);
     });

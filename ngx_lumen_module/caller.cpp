@@ -148,6 +148,8 @@ Refusal refusal_of(Reply reply) noexcept {
             return Refusal::key_cap_reached;
         case Reply::concurrency:
             return Refusal::too_many_in_flight;
+        case Reply::too_large:
+            return Refusal::too_large_for_rate_limit;
         case Reply::rpm:
         case Reply::tpm:
             return Refusal::rate_limited;

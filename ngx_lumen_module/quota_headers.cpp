@@ -17,11 +17,13 @@ constexpr std::int64_t divide_up(std::int64_t value, std::int64_t by) noexcept {
     return (value + by - 1) / by;
 }
 
-/// `12ms`, `54s`, `51.189s`, `6m0s`: as OpenAI writes durations.
+/// `12ms`, `54s`, `51.189s`, `6m0s`, `24h0m0s`: as OpenAI writes durations.
 std::string duration_text(std::int64_t ms) {
     if (ms < 1'000) return std::to_string(ms) + "ms";
-    if (ms >= 60'000) return std::to_string(ms / 60'000) + "m" + std::to_string(ms % 60'000 / 1'000) + "s";
-    std::string text = std::to_string(ms / 1'000);
+    std::string text;
+    if (ms >= kHourMs) text = std::to_string(ms / kHourMs) + "h";
+    if (ms >= 60'000) text += std::to_string(ms % kHourMs / 60'000) + "m";
+    text += std::to_string(ms % 60'000 / 1'000);
     if (ms % 1'000 != 0) {
         std::array<char, 8> fraction;
         std::snprintf(fraction.data(), fraction.size(), ".%03d", static_cast<int>(ms % 1'000));
@@ -46,21 +48,18 @@ void add_retry_after(ngx_http_request_t* r, std::int64_t wait_ms) {
     add_header(r, "retry-after-ms", std::to_string(wait_ms));
 }
 
-void add_rate_limits(ngx_http_request_t* r, const Request& request) {
-    if (request.remaining_requests) {
-        add_header(r, "x-ratelimit-remaining-requests", std::to_string(*request.remaining_requests));
+void add_rate_limits(ngx_http_request_t* r, const std::optional<RateStanding>& requests,
+                     const std::optional<RateStanding>& tokens) {
+    if (requests) {
+        add_header(r, "x-ratelimit-limit-requests", std::to_string(requests->limit));
+        add_header(r, "x-ratelimit-remaining-requests", std::to_string(requests->remaining));
+        add_header(r, "x-ratelimit-reset-requests", duration_text(divide_up(requests->reset_us, 1'000)));
     }
-    if (request.remaining_tokens) {
-        add_header(r, "x-ratelimit-remaining-tokens", std::to_string(*request.remaining_tokens));
+    if (tokens) {
+        add_header(r, "x-ratelimit-limit-tokens", std::to_string(tokens->limit));
+        add_header(r, "x-ratelimit-remaining-tokens", std::to_string(tokens->remaining));
+        add_header(r, "x-ratelimit-reset-tokens", duration_text(divide_up(tokens->reset_us, 1'000)));
     }
-}
-
-void add_rate_limited(ngx_http_request_t* r, RateKind kind, std::int64_t wait_us) {
-    const bool tokens = kind == RateKind::tokens;
-    const std::int64_t wait_ms = divide_up(wait_us, 1'000);
-    add_header(r, tokens ? "x-ratelimit-remaining-tokens" : "x-ratelimit-remaining-requests", "0");
-    add_header(r, tokens ? "x-ratelimit-reset-tokens" : "x-ratelimit-reset-requests", duration_text(wait_ms));
-    add_retry_after(r, wait_ms);
 }
 
 std::string next_refill_that_helps(const LedgerReply& coins, NanoCoins needed, std::int64_t now_ms) {

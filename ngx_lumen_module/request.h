@@ -121,8 +121,8 @@ struct Request {
     NanoCoins hold_counted;  ///< what of it is counted in the zone
     bool unlimited = false;
     NanoCoins balance_after_hold;
-    std::optional<std::int64_t> remaining_requests;
-    std::optional<std::int64_t> remaining_tokens;
+    std::optional<RateStanding> request_rate;  ///< what admit left of it; absent: there is none
+    std::optional<RateStanding> token_rate;
     Refusal refusal = Refusal::none;  ///< the one that was sent, or that waits for `auth` to confirm the key
 
     std::string_view traceparent;  ///< trace.h; empty: nobody has asked yet

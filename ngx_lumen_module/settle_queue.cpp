@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lumen_core/account_bucket.h"
 #include "ngx_lumen_module/conf.h"
@@ -19,8 +20,9 @@
 namespace lumen {
 namespace {
 
-/// Settles sent and not answered: enough to fill a pipeline, little enough to be sent again quickly.
-constexpr std::size_t kMaxInFlight = 256;
+/// Calls sent and not answered, of up to SettleCall::kMostSettles each: enough to fill a pipeline, little enough to be
+/// sent again quickly. What comes while all are under way goes together in the next one.
+constexpr std::size_t kMaxCalls = 8;
 constexpr ngx_msec_t kTickMs = 1000;
 /// A bucket that answered NOTREADY or an error is asked again with one settle, after a pause that doubles.
 constexpr std::int64_t kFirstPauseMs = 100;
@@ -29,9 +31,11 @@ constexpr ngx_msec_t kProbeTimerMs = 100;
 /// A worker that is told to finish waits this long for answers; what is left is recovered from the ring.
 constexpr ngx_msec_t kFinishMs = 2'000;
 
-struct InFlight {
-    RingSlot slot;
-    Bucket bucket = 0;
+/// Settles on their way in one call.
+struct Batch {
+    std::array<RingSlot, SettleCall::kMostSettles> slots;
+    std::array<Bucket, SettleCall::kMostSettles> buckets{};
+    std::size_t count = 0;
 };
 
 /// Slots of a bucket that cannot be settled in for the moment.
@@ -46,13 +50,15 @@ struct SettleQueue {
     std::string dead_letter_path;
     ngx_msec_t redis_timeout_ms = 0;
     std::deque<RingSlot> to_send;
+    std::deque<RingSlot> to_send_alone;  ///< of a call that failed: one of them may be what Redis cannot do
     std::array<WaitingBucket, kBuckets> waiting;
     std::size_t waiting_slots = 0;
-    std::array<InFlight, kMaxInFlight> in_flight;
-    std::deque<InFlight*> idle;
+    std::array<Batch, kMaxCalls> batches;
+    std::vector<Batch*> idle;
     SettleCounts counts;
     ngx_event_t tick{};
     ngx_event_t probe{};
+    ngx_event_t flush{};       ///< posted: what one turn of the event loop settles goes together
     ngx_event_t finish{};      ///< not cancelable: it is what holds back a graceful exit (T56)
     ngx_connection_t dummy{};  ///< nginx's event log handler wants a connection behind `data`
 };
@@ -73,6 +79,7 @@ void settled_one() noexcept {
 
 void pause_bucket(Bucket bucket) noexcept {
     WaitingBucket& waiting = queue->waiting[bucket];
+    if (waiting.until_ms > unix_ms()) return;  // another settle of the same call
     waiting.pause_ms = waiting.pause_ms == 0 ? kFirstPauseMs : std::min(2 * waiting.pause_ms, kLongestPauseMs);
     const auto jitter = static_cast<std::int64_t>(ngx_random()) % (waiting.pause_ms / 4 + 1);
     waiting.until_ms = unix_ms() + waiting.pause_ms + jitter;
@@ -117,15 +124,9 @@ void out_of_range(RingSlot slot, Bucket bucket, const RingRecord& record) {
     settled_one();
 }
 
-void take_reply(InFlight& sent, RedisResult result, std::string_view text) {
-    const RingSlot slot = sent.slot;
-    const Bucket bucket = sent.bucket;
-    queue->idle.push_back(&sent);
-    if (result == RedisResult::unavailable) {
-        queue->to_send.push_front(slot);  // sent again once connected; Redis knows by the request id if it has it
-        return;
-    }
-    const LedgerReply reply = result == RedisResult::reply ? parse_reply(Script::settle, text) : LedgerReply{};
+/// The answer to one settle.
+void take_answer(RingSlot slot, Bucket bucket, std::string_view text) {
+    const LedgerReply reply = parse_reply(Script::settle, text);
     const std::optional<RingRecord> record = worker_ring()->read(slot);
     switch (reply.reply) {
         case Reply::ok:
@@ -149,31 +150,26 @@ void take_reply(InFlight& sent, RedisResult result, std::string_view text) {
     }
 }
 
-void on_reply(void* owner, RedisResult result, std::string_view text) {
-    guarded_void(log(), "settle reply", [&] {
-        take_reply(*static_cast<InFlight*>(owner), result, text);
-        pump();
-    });
+void take_reply(const Batch& sent, RedisResult result, std::string_view text) {
+    if (result == RedisResult::unavailable) {
+        // Sent again once connected; Redis knows by the request ids what it has of them.
+        queue->to_send.insert(queue->to_send.begin(), sent.slots.begin(), sent.slots.begin() + sent.count);
+        return;
+    }
+    if (result == RedisResult::error && sent.count > 1) {
+        queue->to_send_alone.insert(queue->to_send_alone.end(), sent.slots.begin(), sent.slots.begin() + sent.count);
+        return;
+    }
+    for (std::size_t i = 0; i < sent.count; ++i) take_answer(sent.slots[i], sent.buckets[i], next_reply_line(text));
 }
 
-/// False: not connected; the slot stays where it is.
-bool send(RingSlot slot, const RingRecord& record, Bucket bucket) {
-    InFlight& sent = *queue->idle.back();
-    const Blob blob = encode_usage_record(record.usage);
-    SettleArguments arguments;
-    arguments.request = record.request;
-    arguments.account = record.account;
-    arguments.key = record.key;
-    arguments.cost = record.cost;
-    arguments.tokens = record.tokens;
-    arguments.is_void = record.is_void;
-    arguments.blob = blob.view();
-    SettleCall call(arguments);
-    sent.slot = slot;
-    sent.bucket = bucket;
-    if (redis_send(RedisLane::settles, call, 0, on_reply, &sent) == nullptr) return false;
-    queue->idle.pop_back();
-    return true;
+void on_reply(void* owner, RedisResult result, std::string_view text) {
+    guarded_void(log(), "settle reply", [&] {
+        auto* sent = static_cast<Batch*>(owner);
+        queue->idle.push_back(sent);
+        take_reply(*sent, result, text);
+        pump();
+    });
 }
 
 void set_aside_torn() noexcept {
@@ -183,23 +179,71 @@ void set_aside_torn() noexcept {
                   "lumen: a slot of the ring does not match its checksum; it is kept and never settled");
 }
 
-void pump() noexcept {
-    while (!queue->to_send.empty() && !queue->idle.empty() && redis_up(RedisLane::settles)) {
-        const RingSlot slot = queue->to_send.front();
+/// A call's arguments, and what they point into.
+struct Settles {
+    std::array<SettleArguments, SettleCall::kMostSettles> arguments;
+    std::array<Blob, SettleCall::kMostSettles> blobs;
+};
+
+void add(Batch& batch, Settles& settles, RingSlot slot, const RingRecord& record, Bucket bucket) {
+    Blob& blob = settles.blobs[batch.count];
+    blob = encode_usage_record(record.usage);
+    SettleArguments& arguments = settles.arguments[batch.count];
+    arguments.request = record.request;
+    arguments.account = record.account;
+    arguments.key = record.key;
+    arguments.cost = record.cost;
+    arguments.tokens = record.tokens;
+    arguments.is_void = record.is_void;
+    arguments.blob = blob.view();
+    batch.slots[batch.count] = slot;
+    batch.buckets[batch.count] = bucket;
+    ++batch.count;
+}
+
+/// Moves what can be settled now from a queue into the batch, until that has `most`.
+void gather(std::deque<RingSlot>& from, std::size_t most, Batch& batch, Settles& settles) {
+    while (!from.empty() && batch.count < most) {
+        const RingSlot slot = from.front();
+        from.pop_front();
         const std::optional<RingRecord> record = worker_ring()->read(slot);
         if (!record) {
-            queue->to_send.pop_front();
             set_aside_torn();
             continue;
         }
         const Bucket bucket = account_bucket(record->account);
         if (queue->waiting[bucket].until_ms > unix_ms()) {
             wait_for_bucket(slot, bucket);
-        } else if (!send(slot, *record, bucket)) {
-            return;
+        } else {
+            add(batch, settles, slot, *record, bucket);
         }
-        queue->to_send.pop_front();
     }
+}
+
+/// False: nothing was sent, as there is nothing or Redis is not there.
+bool send_some() {
+    Settles settles;
+    Batch& batch = *queue->idle.back();
+    batch.count = 0;
+    gather(queue->to_send_alone, 1, batch, settles);
+    if (batch.count == 0) gather(queue->to_send, SettleCall::kMostSettles, batch, settles);
+    if (batch.count == 0) return false;
+    SettleCall call(settles.arguments.data(), batch.count);
+    if (redis_send(RedisLane::settles, call, 0, on_reply, &batch) == nullptr) {
+        take_reply(batch, RedisResult::unavailable, {});
+        return false;
+    }
+    queue->idle.pop_back();
+    return true;
+}
+
+void pump() noexcept {
+    while (!queue->idle.empty() && redis_up(RedisLane::settles) && send_some()) {
+    }
+}
+
+void flush(ngx_event_t*) {
+    guarded_void(log(), "settle flush", [] { pump(); });
 }
 
 /// Sends one slot of each bucket whose pause is over: its answer decides about the others.
@@ -292,11 +336,12 @@ ngx_int_t settle_queue_init(ngx_cycle_t* cycle) {
     queue->dead_letter_path = std::string(view(conf->ring_path)) + ".dead-letters";
     queue->redis_timeout_ms = conf->redis_timeout_ms;
     queue->dummy.fd = static_cast<ngx_socket_t>(-1);
-    for (InFlight& sent : queue->in_flight) queue->idle.push_back(&sent);
+    for (Batch& batch : queue->batches) queue->idle.push_back(&batch);
     replay_init(static_cast<std::int64_t>(conf->replay_ms));
     set_timer(queue->tick, tick, true);
     set_timer(queue->probe, probe_paused, true);
     set_timer(queue->finish, finish, false);
+    set_timer(queue->flush, flush, true);
     redis_on_connected(RedisLane::settles, on_connected);
     ngx_add_timer(&queue->tick, 1);  // what was left by the last run is recovered at once
     return NGX_OK;
@@ -309,6 +354,9 @@ void settle_queue_exit() noexcept {
         if (event->timer_set) {
             ngx_del_timer(event);
         }
+    }
+    if (queue->flush.posted) {
+        ngx_delete_posted_event(&queue->flush);
     }
     replay_exit();
     delete queue;
@@ -334,7 +382,7 @@ void enqueue_written(RingSlot slot) noexcept {
     if (!queue->finish.timer_set && !ngx_exiting) {
         ngx_add_timer(&queue->finish, kFinishMs);
     }
-    pump();
+    ngx_post_event(&queue->flush, &ngx_posted_events);
 }
 
 void resume_bucket(Bucket bucket) noexcept {

@@ -1,49 +1,52 @@
 -- Part: replaces the hold by what was really used; settle and reap differ only in where the numbers come from.
--- Expects hold.lua's fields, KEYS 1 to 4, `request`, `kind` of the event or nil (void: nothing is charged), `cost`,
--- `used_tokens` (number, or nil: unknown), `blob`. Leaves `bal`, `held` as text.
+-- Expects amounts.lua, token_correction.lua, hold.lua's fields, the keys `meta`, `of_account`, `of_key`, `holds`,
+-- `events`, and `request`, `owner`, `kind` of the event or nil (void: nothing is charged), `cost`, `used_tokens` (number,
+-- or nil: unknown), `blob`. Leaves `bal`, `held` as text.
 -- A key that is gone (only after a loss) is left alone: a partial hash would pass for one without limits.
-local held, nh, seq, lrh, rates = unpack(call('HMGET', KEYS[2], 'held', 'nh', 'seq', 'lrh', 'rates'))
-local key_nh, key_rates = unpack(call('HMGET', KEYS[3], 'nh', 'rates'))
-
--- Token rates were charged with the estimate: correct by what it was off. The correction may reach into the past.
--- Returns the scope's new time, or nil where there is nothing to correct.
-local function corrected(hash, hash_rates)
-  if not kind or not used_tokens or not hash_rates or hash_rates == '' then return nil end
-  local per_minute = string.match(hash_rates, '^%d+ (%d+)')
-  if per_minute == '0' then return nil end
-  local shift_us = math.floor((used_tokens - hold_tokens) * 60000000 / per_minute)
-  return string.format('%.0f', math.max(0, call('HGET', hash, 'tt') + shift_us))
-end
+local bal, held, nh, seq, lrh, limits =
+  unpack(call('HMGET', of_account, 'bal', 'held', 'nh', 'seq', 'lrh', 'limits'))
+local key_nh, key_limits = unpack(call('HMGET', of_key, 'nh', 'limits'))
+local charged = kind and hold_limited == 'l'
+local delta = charged and cost ~= '0' and '-' .. cost or '0'
 
 -- All that could fail comes before the first write: an error keeps the writes before it, and a resent settle would
 -- charge twice.
 held, nh = string.format('%d', held - hold_amount), string.format('%d', nh - 1)
-if kind then seq = string.format('%d', seq + 1) end  -- a void is no event
-local tt, key_tt = corrected(KEYS[2], rates), corrected(KEYS[3], key_rates)
 key_nh = key_nh and string.format('%d', key_nh - 1)
-
--- The balance is never read as a number that could be off: beyond 2^53 HINCRBY's result is, and HGET is not.
-local bal = kind and hold_limited == 'l' and call('HINCRBY', KEYS[2], 'bal', negated(cost))
-bal = bal and math.abs(bal) < 9007199254740992 and string.format('%d', bal) or call('HGET', KEYS[2], 'bal')
-if tt then
-  call('HSET', KEYS[2], 'held', held, 'nh', nh, 'seq', seq, 'tt', tt)
-else
-  call('HSET', KEYS[2], 'held', held, 'nh', nh, 'seq', seq)
+if kind then seq = string.format('%d', seq + 1) end  -- a void is no event
+local new_limits, new_key_limits
+if kind and used_tokens and (limits or key_limits) then
+  new_limits = corrected(limits, used_tokens, hold_tokens)
+  new_key_limits = corrected(key_limits, used_tokens, hold_tokens)
 end
+-- Up to M the balance is a number, and so is what is left of it; beyond, only HINCRBY and HGET are exact.
+local exact = math.abs(bal) <= M
+if exact and charged then bal = string.format('%d', bal - cost) end
+
+if exact and new_limits then
+  call('HSET', of_account, 'bal', bal, 'held', held, 'nh', nh, 'seq', seq, 'limits', new_limits)
+elseif exact then
+  call('HSET', of_account, 'bal', bal, 'held', held, 'nh', nh, 'seq', seq)
+else
+  call('HSET', of_account, 'held', held, 'nh', nh, 'seq', seq)
+  call('HINCRBY', of_account, 'bal', delta)
+  bal = call('HGET', of_account, 'bal')
+end
+if not exact and new_limits then call('HSET', of_account, 'limits', new_limits) end
 if key_nh then
-  call('HSET', KEYS[3], 'nh', key_nh)
-  if key_tt then call('HSET', KEYS[3], 'tt', key_tt) end
+  if new_key_limits then
+    call('HSET', of_key, 'nh', key_nh, 'limits', new_key_limits)
+  else
+    call('HSET', of_key, 'nh', key_nh)
+  end
   if hold_counted == 'c' then
-    call('HINCRBY', KEYS[3], 'kh', negated(hold_amount))
+    call('HINCRBY', of_key, 'kh', hold_amount == '0' and '0' or '-' .. hold_amount)
     if kind then
-      local window_end_ms = next_window_end(unpack(call('HMGET', KEYS[3], 'ce', 'cl')))
-      if window_end_ms then call('HSET', KEYS[3], 'cu', '0', 'ce', window_end_ms) end
-      call('HINCRBY', KEYS[3], 'cu', cost)
+      local window_end_ms = next_window_end(unpack(call('HMGET', of_key, 'ce', 'cl')))
+      if window_end_ms then call('HSET', of_key, 'cu', '0', 'ce', window_end_ms) end
+      call('HINCRBY', of_key, 'cu', cost)
     end
   end
 end
-call('HDEL', KEYS[4], request)
-if kind then
-  local delta = hold_limited == 'l' and negated(cost) or '0'
-  append_event(kind, account, key, delta, cost, bal, seq, lrh, request, '-', blob)
-end
+call('HDEL', holds, request)
+if kind then append_event(meta, events, kind, owner, delta, cost, bal, seq, lrh, request, '-', blob) end

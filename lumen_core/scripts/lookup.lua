@@ -4,7 +4,7 @@
 -- ARGV  1 key hash, 32 raw bytes
 -- Replies  OK account key | NOKEY | NOTREADY (an emptied Redis must never look like an unknown key)
 -- @include readiness.lua
-if not is_ready then return 'NOTREADY' end
+if not is_ready(call('HGET', KEYS[1], 'ready')) then return 'NOTREADY' end
 local entry = call('HGET', KEYS[2], ARGV[1])
 if not entry then return 'NOKEY' end
 local account, key = string.match(entry, '^(%d+):(%d+)$')

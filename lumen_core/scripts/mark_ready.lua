@@ -4,10 +4,11 @@
 -- ARGV  1 nonce  2 replid of the master that was reconciled
 -- Replies  OK (again, too) | NONCE (flushed meanwhile, or another reconciliation runs) | MOVED (another master)
 -- @include readiness.lua
+local ready = call('HGET', KEYS[1], 'ready')
 local nonce, id = ARGV[1], ARGV[2]
 local token = id .. ':' .. nonce
 if ready ~= token and call('HGET', KEYS[1], 'nonce') ~= nonce then return 'NONCE' end
-if not is_master(id) then return 'MOVED' end
+if not is_ready(token) then return 'MOVED' end
 -- Without its nonce, a straggler of this reconciliation can load nothing any more.
 call('HDEL', KEYS[1], 'nonce')
 call('HSET', KEYS[1], 'ready', token)

@@ -1,23 +1,23 @@
 #!lua
 -- money_op: a money operation of the book, by its number: grants, resets and corrections of late settles.
 -- KEYS  1 {b}:meta  2 account  3 {b}:events  4 key
--- ARGV  1 account  2 opn  3 kind: add, set, late  4 amount (may be negative)  5 cost  6 key or -  7 request or -
---       8 note
+-- ARGV  1 account and key or -  2 opn  3 kind: add, set, late  4 amount (may be negative)  5 cost  6 request or -
+--       7 note
 -- Replies  OK | DUP | GAP next_opn | RANGE (recorded with delta 0, or the operations after it would be stuck) |
 --          NOACCT | NOTREADY
 -- @include readiness.lua
-if not is_ready then return 'NOTREADY' end
+local meta, of_account, events, of_key = unpack(KEYS)
+if not is_ready(call('HGET', meta, 'ready')) then return 'NOTREADY' end
 -- @include clock.lua
 -- @include amounts.lua
-local events = KEYS[3]
 -- @include events.lua
 -- @include key_window.lua
-local account, opn, kind, wanted, cost, key, request, note = unpack(ARGV)
+local owner, opn, kind, wanted, cost, request, note = unpack(ARGV)
 opn = amount(opn)
 local types = {add = 'grant', set = 'adjust', late = 'correction'}
 if not opn or not types[kind] then return redis.error_reply('ERR money_op: no number or no kind of operation') end
 local state, unlimited, bal, seq, stored_opn, lrh =
-  unpack(call('HMGET', KEYS[2], 'st', 'unl', 'bal', 'seq', 'opn', 'lrh'))
+  unpack(call('HMGET', of_account, 'st', 'unl', 'bal', 'seq', 'opn', 'lrh'))
 if not state then return 'NOACCT' end
 local next_opn = stored_opn + 1
 if opn < next_opn then return 'DUP' end
@@ -37,16 +37,16 @@ local delta = change()
 local in_range = delta ~= nil
 delta = delta or '0'
 
-call('HINCRBY', KEYS[2], 'bal', delta)
-call('HSET', KEYS[2], 'opn', opn, 'seq', seq + 1)
+call('HINCRBY', of_account, 'bal', delta)
+call('HSET', of_account, 'opn', opn, 'seq', seq + 1)
 if kind == 'late' and in_range then
-  local cap, window_end, window_length = unpack(call('HMGET', KEYS[4], 'cap', 'ce', 'cl'))
+  local cap, window_end, window_length = unpack(call('HMGET', of_key, 'cap', 'ce', 'cl'))
   if cap and cap ~= '' then
     local new_end = next_window_end(window_end, window_length)
-    if new_end then call('HSET', KEYS[4], 'cu', '0', 'ce', new_end) end
-    call('HINCRBY', KEYS[4], 'cu', cost)
+    if new_end then call('HSET', of_key, 'cu', '0', 'ce', new_end) end
+    call('HINCRBY', of_key, 'cu', cost)
   end
 end
-append_event(types[kind], account, key, delta, in_range and cost or '0', call('HGET', KEYS[2], 'bal'), seq + 1, lrh,
-  request, opn, note)
+append_event(meta, events, types[kind], owner, delta, in_range and cost or '0', call('HGET', of_account, 'bal'), seq + 1,
+  lrh, request, opn, note)
 return in_range and 'OK' or 'RANGE'

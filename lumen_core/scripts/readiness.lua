@@ -1,9 +1,13 @@
--- Part: was this bucket reconciled for the very master that runs this script? If not, no money may move (I10).
+-- Part: was a bucket reconciled for the very master that runs this script? If not, no money may move (I10).
 -- The replid is read inside the script: one read at connect survives an A→B→A failover, connection and all.
--- Expects KEYS[1] = {b}:meta. Leaves `call`, `ready` (the token, or false), `is_ready`.
+-- Leaves `call` and is_ready(ready), where `ready` is a bucket's token (it begins with a replid), or false.
 local call = redis.call
-local function is_master(replid)
-  return string.find(call('INFO', 'replication'), 'master_replid:' .. replid .. '\r\n', 1, true)
+local master, info
+local function is_ready(ready)
+  local replid = ready and string.sub(ready, 1, 40)
+  if not replid or replid == master then return replid end
+  info = info or call('INFO', 'replication')
+  if not string.find(info, 'master_replid:' .. replid .. '\r\n', 1, true) then return false end
+  master = replid
+  return true
 end
-local ready = call('HGET', KEYS[1], 'ready')
-local is_ready = ready and is_master(string.sub(ready, 1, 40))

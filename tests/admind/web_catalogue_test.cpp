@@ -201,8 +201,8 @@ models:
     });
     const HttpReply key =
         admind.as_operator("POST", "/api/v1/admin/accounts/" + person.account + "/keys", {{"name", "k"}});
-    EXPECT_EQ(admind.row("select requests_per_minute from api_keys where id = " + key.body["id"].get<std::string>())[0],
-              "600");
+    EXPECT_EQ(admind.row("select request_rates from api_keys where id = " + key.body["id"].get<std::string>())[0],
+              "600/60");
 }
 
 TEST_F(Reloading, a_file_with_errors_changes_nothing) {
@@ -213,19 +213,22 @@ TEST_F(Reloading, a_file_with_errors_changes_nothing) {
     EXPECT_NE(published(admind)->find("org/plain"), nullptr);
 }
 
-TEST_F(Reloading, keys_follow_the_sites_rate) {
+TEST_F(Reloading, keys_follow_the_sites_rates_with_their_periods) {
     const auto person = admind.new_person("");
     const HttpReply key =
         admind.as_operator("POST", "/api/v1/admin/accounts/" + person.account + "/keys", {{"name", "k"}});
     const auto id = key.body["id"].get<std::string>();
-    EXPECT_EQ(admind.row("select requests_per_minute from api_keys where id = " + id)[0], "60");
-    std::string faster = kModels;
-    faster.replace(faster.find("60 per minute"), 13, "61 per minute");
-    admind.write_settings(faster);
+    EXPECT_EQ(admind.row("select request_rates from api_keys where id = " + id)[0], "60/60");
+    std::string other = kModels;
+    other.replace(other.find("{limit: 60 per minute}"), 22,
+                  "{limit: '30 per hour; 1000 per day', tokens: 5 per 2 minutes}");
+    admind.write_settings(other);
     RedisLink redis(admind.redis_server.url(), std::chrono::seconds(5));
     const std::string in_redis = api_key_key(std::stoll(person.account), std::stoll(id));
     wait_until("the gate is told", [&] {
-        return reply_text(redis.command({"HGET", in_redis, "rates"}).get()) == "61 0 0";
+        const auto packed = unpack_limits(reply_text(redis.command({"HGET", in_redis, "limits"}).get()));
+        return packed && rates_text(packed->limits.requests) == "30/3600 1000/86400" &&
+               rates_text(packed->limits.tokens) == "5/120";
     });
 }
 

@@ -304,8 +304,8 @@ INSTANTIATE_TEST_SUITE_P(
                 {"192.0.2.0/24", "::1/128"},
                 "array_to_string(allowed_ips, ' '), policy_id > 0",
                 {"192.0.2.0/24 ::1/128", "t"}},
-        TermRow{"rpm", 5, 5, "own_requests_per_minute, requests_per_minute", {"5", "5"}},
-        TermRow{"tpm", 1000, 1000, "own_tokens_per_minute, tokens_per_minute", {"1000", "1000"}},
+        TermRow{"rpm", 5, 5, "own_requests_per_minute, request_rates", {"5", "5/60"}},
+        TermRow{"tpm", 1000, 1000, "own_tokens_per_minute, token_rates", {"1000", "1000/60"}},
         TermRow{"concurrency", 2, 2, "concurrency", {"2"}},
         TermRow{"expires_at",
                 "2199-01-01T00:00:00Z",
@@ -324,7 +324,7 @@ TEST(Keys, a_keys_own_rate_never_passes_the_sites) {
     const HttpReply saved = save(person, draft_of(person));
     const auto id = saved.body["id"].get<std::string>();
     person.call("PATCH", "/api/v1/me/keys/" + id, {{"rpm", 500'000'000}});
-    EXPECT_EQ(admind().row("select requests_per_minute from api_keys where id = " + id)[0], "100000");
+    EXPECT_EQ(admind().row("select request_rates from api_keys where id = " + id)[0], "100000/60");
 }
 
 TEST(Keys, are_renamed_paused_and_resumed_until_they_are_deleted) {

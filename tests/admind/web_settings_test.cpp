@@ -311,8 +311,8 @@ INSTANTIATE_TEST_SUITE_P(spec_config_1, Rates,
 TEST(Rates, two_are_joined_by_a_semicolon_and_none_is_empty) {
     EXPECT_EQ(parse_rates("1/second; 30 per minute")->size(), 2u);
     EXPECT_TRUE(parse_rates("")->empty());
-    for (const char* wrong :
-         {"0 per minute", "-1/second", "1 per fortnight", "per minute", "1 per 0 minute", "1/", "/"}) {
+    for (const char* wrong : {"0 per minute", "-1/second", "1 per fortnight", "per minute", "1 per 0 minute", "1/", "/",
+                              "1 per 200 years"}) {
         EXPECT_FALSE(parse_rates(wrong).has_value()) << wrong;
     }
 }

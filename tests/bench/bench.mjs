@@ -1,7 +1,7 @@
 // ./lumen bench: what the gate and the ledger cost on this machine, as ratios within one run (absolute numbers wander on
 // shared machines). Prints a table for people and writes the same as JSON.
 //
-//   node bench.mjs [gate|chunks|latency|streams|live|redis|drain|rebuild …]      all without an argument
+//   node bench.mjs [gate|chunks|latency|streams|live|redis|memory|drain|rebuild …]      all without an argument
 //   LUMEN_BENCH_SECONDS=4   of each measured run             LUMEN_BENCH_ROUNDS=5   pairs of runs
 import { execFileSync } from 'node:child_process';
 import { closeSync, fdatasyncSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
@@ -208,7 +208,7 @@ function program(name) {
 
 const benches = {
   gate, chunks, latency, streams, live,
-  redis: program('redis_cost'), drain: program('drain_rate'), rebuild: program('rebuild_rate'),
+  redis: program('redis_cost'), memory: program('redis_memory'), drain: program('drain_rate'), rebuild: program('rebuild_rate'),
 };
 
 function show(value) {

@@ -49,6 +49,14 @@ TEST(LedgerProtocol, the_largest_call_fits) {
     admit.blob = blob;
     EXPECT_FALSE(AdmitCall(admit).overflowed());
 
+    SettleArguments settle;
+    settle.account = settle.key = largest - largest % 256 - 1;  // the longest name of a bucket
+    settle.cost = NanoCoins(largest);
+    settle.tokens = std::numeric_limits<std::uint64_t>::max() / 2;
+    settle.blob = blob;
+    const std::vector<SettleArguments> settles(SettleCall::kMostSettles, settle);
+    EXPECT_FALSE(SettleCall(settles.data(), settles.size()).overflowed());
+
     AccountConfig config;
     config.account = largest;
     config.limit = NanoCoins(largest);
@@ -72,14 +80,17 @@ TEST(LedgerProtocol, replies_carry_what_their_script_says) {
     EXPECT_EQ(reply.account, 17);
     EXPECT_EQ(reply.key, 4);
 
-    reply = parse_reply(Script::admit, "OK -5 20 - 7 1 again");
+    reply = parse_reply(Script::admit, "OK -5 20 1 - 30/7/46000000 again");
     EXPECT_EQ(reply.balance, NanoCoins(-5));
     EXPECT_EQ(reply.held, NanoCoins(20));
-    EXPECT_FALSE(reply.remaining_requests.has_value());
-    EXPECT_EQ(reply.remaining_tokens, 7);
     EXPECT_TRUE(reply.unlimited);
+    EXPECT_FALSE(reply.requests.has_value());
+    ASSERT_TRUE(reply.tokens.has_value());
+    EXPECT_EQ(reply.tokens->limit, 30);
+    EXPECT_EQ(reply.tokens->remaining, 7);
+    EXPECT_EQ(reply.tokens->reset_us, 46'000'000);
     EXPECT_TRUE(reply.again);
-    EXPECT_FALSE(parse_reply(Script::admit, "OK 5 20 1 1 0").again);
+    EXPECT_FALSE(parse_reply(Script::admit, "OK 5 20 0 1/1/0 -").again);
 
     reply = parse_reply(Script::admit, "COINS -1 0 1000 3");
     EXPECT_EQ(reply.reply, Reply::coins);
@@ -95,13 +106,25 @@ TEST(LedgerProtocol, replies_carry_what_their_script_says) {
     EXPECT_EQ(reply.cap_used, NanoCoins(70));
     EXPECT_EQ(reply.cap_end_ms, 1'700'000'000'000);
 
-    EXPECT_EQ(parse_reply(Script::admit, "TPM 8571424").wait_us, 8'571'424);
+    reply = parse_reply(Script::admit, "TPM 8571424 9/3/1 100/0/60000000");
+    EXPECT_EQ(reply.wait_us, 8'571'424);
+    EXPECT_EQ(reply.requests->remaining, 3);
+    EXPECT_EQ(reply.tokens->reset_us, 60'000'000);
+    EXPECT_EQ(parse_reply(Script::admit, "TOOLARGE").reply, Reply::too_large);
     EXPECT_EQ(parse_reply(Script::settle, "OK 5 0 abc:n1").token, "abc:n1");
     EXPECT_EQ(parse_reply(Script::settle, "LATE abc:n1").token, "abc:n1");
     EXPECT_EQ(parse_reply(Script::reap, "OK -7 0").balance, NanoCoins(-7));
     EXPECT_FALSE(parse_reply(Script::renew, "OK 5 2").account_active);
     EXPECT_EQ(parse_reply(Script::money_op, "GAP 9").opn, 9);
     EXPECT_EQ(parse_reply(Script::mark_ready, "MOVED").reply, Reply::moved);
+}
+
+TEST(LedgerProtocol, a_reply_of_several_settles_is_read_line_by_line) {
+    std::string_view text = "OK 5 0 abc:n1\nNOTREADY\nDUP abc:n1";
+    EXPECT_EQ(parse_reply(Script::settle, next_reply_line(text)).balance, NanoCoins(5));
+    EXPECT_EQ(parse_reply(Script::settle, next_reply_line(text)).reply, Reply::not_ready);
+    EXPECT_EQ(parse_reply(Script::settle, next_reply_line(text)).reply, Reply::dup);
+    EXPECT_EQ(parse_reply(Script::settle, next_reply_line(text)).reply, Reply::malformed) << "there is no fourth";
 }
 
 class NoReplyOfOurs : public ::testing::TestWithParam<std::pair<Script, const char*>> {};
@@ -112,10 +135,12 @@ TEST_P(NoReplyOfOurs, is_malformed_and_never_mistaken) {
 
 INSTANTIATE_TEST_SUITE_P(
     , NoReplyOfOurs,
-    ::testing::Values(std::pair{Script::admit, ""}, std::pair{Script::admit, "ok 1 2 - - 0"},
-                      std::pair{Script::admit, "OK 1 2 - -"}, std::pair{Script::admit, "OK 1 2 - - 2"},
-                      std::pair{Script::admit, "OK 1 2 - - 0 twice"}, std::pair{Script::admit, "OK 1e+14 2 - - 0"},
-                      std::pair{Script::admit, "OK 1 2 - - 0 "}, std::pair{Script::admit, "OK  1 2 - - 0"},
+    ::testing::Values(std::pair{Script::admit, ""}, std::pair{Script::admit, "ok 1 2 0 - -"},
+                      std::pair{Script::admit, "OK 1 2 0 -"}, std::pair{Script::admit, "OK 1 2 2 - -"},
+                      std::pair{Script::admit, "OK 1 2 0 - - twice"}, std::pair{Script::admit, "OK 1e+14 2 0 - -"},
+                      std::pair{Script::admit, "OK 1 2 0 - - "}, std::pair{Script::admit, "OK  1 2 0 - -"},
+                      std::pair{Script::admit, "OK 1 2 0 9 -"}, std::pair{Script::admit, "OK 1 2 0 9/8 -"},
+                      std::pair{Script::admit, "OK 1 2 0 9/8/7/6 -"}, std::pair{Script::admit, "RPM 5"},
                       std::pair{Script::settle, "OK 1 2"}, std::pair{Script::settle, "DUP"},
                       std::pair{Script::settle, "OK 1 2 t u"}, std::pair{Script::renew, "OK 1 3"},
                       std::pair{Script::auth, "OK 1"}, std::pair{Script::lookup, "OK 1 x"},

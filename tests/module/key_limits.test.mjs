@@ -113,11 +113,11 @@ test('a key\'s own rates hold: requests, tokens, running requests', async () => 
 
 test('a key\'s own rate outlives a change of the site\'s, and the stricter of both holds', async () => {
   await change({ rpm: 5 });
-  const effective = async () => (await stack.sql(`select requests_per_minute from api_keys where id = ${key.id}`))[0].requests_per_minute;
+  const effective = async () => (await stack.sql(`select request_rates from api_keys where id = ${key.id}`))[0].request_rates;
   stack.writeSettings({ rate_limiting: { limit: '3 per minute' } });
-  await waitFor('the site\'s rate to hold', async () => (await effective()) === '3');
+  await waitFor('the site\'s rate to hold', async () => (await effective()) === '3/60');
   stack.writeSettings({});
-  await waitFor('the key\'s own rate to hold again', async () => (await effective()) === '5');
+  await waitFor('the key\'s own rate to hold again', async () => (await effective()) === '5/60');
 });
 
 test('a cap of its own stops a key while the wallet has coins; another period counts anew', async () => {

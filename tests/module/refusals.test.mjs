@@ -298,7 +298,7 @@ test('tokens-per-minute limit, and a request that can never fit it', async () =>
   });
   assertRefused(refused, {
     status: 429, type: 'tokens', code: 'rate_limit_exceeded',
-    headers: { 'retry-after': /^\d+$/, 'retry-after-ms': /^\d+$/, 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': /s$/ },
+    headers: { 'retry-after': /^\d+$/, 'retry-after-ms': /^\d+$/, 'x-ratelimit-remaining-tokens': /^\d+$/, 'x-ratelimit-reset-tokens': /s$/ },
   });
   assertRefused(await costsNothing(account, () => chat(key, chatBody({ max_tokens: 5000 }))), {
     status: 400, type: 'invalid_request_error', code: 'request_too_large_for_rate_limit', headers: NEVER_RETRY,

@@ -77,7 +77,21 @@ class RandomCalls {
         }
     }
 
-    std::int64_t limit_per_minute(int up_to) { return one_in(2) ? 0 : 1 + below(up_to); }
+    Rate rate(int up_to) {
+        constexpr std::array<std::int64_t, 4> kPeriods{10, 60, 3'600, 86'400};
+        return {1 + below(up_to), kPeriods[static_cast<std::size_t>(below(4))]};
+    }
+    Limits limits() {
+        Limits limits;
+        for (std::size_t i = 0; i < kRatesOfAKind; ++i) {
+            if (one_in(3)) limits.requests[i] = rate(60);
+            if (one_in(3)) limits.tokens[i] = rate(20'000);
+        }
+        if (one_in(3)) limits.concurrency = 1 + below(12);
+        if (one_in(200)) limits.requests[0] = {1, 0};
+        if (one_in(200)) limits.tokens[1] = {kMostPerRate + 1, 60};
+        return limits;
+    }
 
  private:
     std::mt19937_64 random_;
@@ -102,7 +116,11 @@ class Differential : public ::testing::Test {
     template <typename Call>
     void same(Call&& call, const std::string& expected) {
         ASSERT_EQ(redis.run(call), expected) << script_name(call.script());
-        ++replies[std::string(script_name(call.script())) + ' ' + expected.substr(0, expected.find(' '))];
+        std::string_view lines = expected;
+        while (!lines.empty()) {
+            const std::string_view line = next_reply_line(lines);
+            ++replies[std::string(script_name(call.script())) + ' ' + std::string(line.substr(0, line.find(' ')))];
+        }
     }
 
     void set_account(RandomCalls& draw, AccountId id) {
@@ -115,9 +133,7 @@ class Differential : public ::testing::Test {
         config.strict = draw.one_in(2);
         config.active = !draw.one_in(20);
         config.policy = draw.policy();
-        config.requests_per_minute = draw.limit_per_minute(40);
-        config.tokens_per_minute = draw.limit_per_minute(9'000);
-        config.concurrency = draw.limit_per_minute(12);
+        config.limits = draw.limits();
         SetAccountCall call(config);
         LedgerModel::Consents consents;
         while (consents.size() < 2 && draw.one_in(2)) {
@@ -136,9 +152,7 @@ class Differential : public ::testing::Test {
         if (draw.one_in(400)) config.state = KeyState::revoked;
         if (draw.one_in(10)) config.expires_at_ms = now_us / 1000 + draw.below(3'000'000);
         config.policy = id == 2 ? 3 : 0;
-        config.requests_per_minute = draw.limit_per_minute(40);
-        config.tokens_per_minute = draw.limit_per_minute(9'000);
-        config.concurrency = draw.limit_per_minute(12);
+        config.limits = draw.limits();
         if (draw.one_in(2)) config.cap = draw.amount();
         if (draw.one_in(2)) {
             config.cap_window_ms = 1 + draw.below(7'200'000);
@@ -167,17 +181,25 @@ class Differential : public ::testing::Test {
         same(AdmitCall(arguments), model.admit(arguments));
     }
 
+    /// Alone, or several in one call, among them the same one twice.
     void settle(RandomCalls& draw) {
-        SettleArguments arguments;
-        const RandomCalls::Known known = draw.known();
-        arguments.request = known.request;
-        arguments.account = known.account;
-        arguments.key = known.key;
-        arguments.cost = draw.amount();
-        arguments.tokens = static_cast<std::uint64_t>(draw.below(4'000));
-        arguments.is_void = draw.one_in(6);
-        arguments.blob = "9,8,7";
-        same(SettleCall(arguments), model.settle(arguments));
+        std::vector<SettleArguments> settles;
+        std::string expected;
+        const std::size_t count = draw.one_in(2) ? 1 : 1 + static_cast<std::size_t>(draw.below(5));
+        while (settles.size() < count) {
+            SettleArguments arguments;
+            const RandomCalls::Known known = draw.known();
+            arguments.request = known.request;
+            arguments.account = known.account;
+            arguments.key = known.key;
+            arguments.cost = draw.amount();
+            arguments.tokens = static_cast<std::uint64_t>(draw.below(4'000));
+            arguments.is_void = draw.one_in(6);
+            arguments.blob = "9,8,7";
+            settles.push_back(arguments);
+            expected += (expected.empty() ? "" : "\n") + model.settle(arguments);
+        }
+        same(SettleCall(settles.data(), settles.size()), expected);
     }
 
     void renew(RandomCalls& draw) {
@@ -399,14 +421,15 @@ TEST_F(Differential, twenty_thousand_random_calls_answer_and_leave_what_the_mode
     if (HasFatalFailure()) return;
     // A generator that stops reaching a reply would make this test blind to it.
     for (const char* reply :
-         {"lookup OK",     "lookup NOKEY",     "lookup NOTREADY",  "auth OK",           "auth POLICY",
-          "admit OK",      "admit NOKEY",      "admit POLICY",     "admit CONSENT",     "admit GONE",
-          "admit RANGE",   "admit COINS",      "admit HELD",       "admit KEYCAP",      "settle OK",
-          "settle DUP",    "settle NONE",      "settle LATE",      "settle RANGE",      "renew OK",
-          "renew GONE",    "renew REFUSED",    "reap OK",          "reap GONE",         "reap NOTYET",
-          "refill OK",     "refill SAME",      "refill FULL",      "money_op OK",       "money_op DUP",
-          "money_op GAP",  "money_op RANGE",   "set_account OK",   "set_account STALE", "set_key OK",
-          "mark_ready OK", "mark_ready NONCE", "mark_ready MOVED", "load_account NONCE"}) {
+         {"lookup OK",        "lookup NOKEY",     "lookup NOTREADY",   "auth OK",       "auth POLICY",
+          "admit OK",         "admit NOKEY",      "admit POLICY",      "admit CONSENT", "admit GONE",
+          "admit RANGE",      "admit COINS",      "admit HELD",        "admit KEYCAP",  "admit CONC",
+          "admit RPM",        "admit TPM",        "admit TOOLARGE",    "settle OK",     "settle DUP",
+          "settle NONE",      "settle LATE",      "settle RANGE",      "renew OK",      "renew GONE",
+          "renew REFUSED",    "reap OK",          "reap GONE",         "reap NOTYET",   "refill OK",
+          "refill SAME",      "refill FULL",      "money_op OK",       "money_op DUP",  "money_op GAP",
+          "money_op RANGE",   "set_account OK",   "set_account STALE", "set_key OK",    "mark_ready OK",
+          "mark_ready NONCE", "mark_ready MOVED", "load_account NONCE"}) {
         EXPECT_GT(replies[reply], 0) << reply;
     }
 }

@@ -9,7 +9,6 @@ namespace {
 using Wide = __int128;
 
 constexpr Wide kM = 4'000'000'000'000'000;
-constexpr std::int64_t kMinuteUs = 60'000'000;
 constexpr std::int64_t kRotationMs = 600'000;
 
 std::string text(Wide number) {
@@ -46,9 +45,13 @@ std::int64_t floor_divided(Wide dividend, Wide divisor) {
     return static_cast<std::int64_t>(dividend % divisor != 0 && dividend < 0 ? quotient - 1 : quotient);
 }
 
-/// The theoretical arrival time after `count` more.
-std::int64_t advanced(std::int64_t per_minute, std::int64_t theoretical_us, std::int64_t now_us, std::int64_t count) {
-    return std::max(theoretical_us, now_us) + floor_divided(static_cast<Wide>(count) * kMinuteUs, per_minute);
+std::int64_t period_us(const Rate& rate) {
+    return rate.period_s * 1'000'000;
+}
+
+/// What `count` of a rate take of its time.
+std::int64_t taken_us(const Rate& rate, Wide count) {
+    return floor_divided(count * period_us(rate), rate.limit);
 }
 
 }  // namespace
@@ -171,51 +174,68 @@ std::optional<std::string> LedgerModel::refuse_cap(const Account& account, Key& 
 }
 
 std::optional<std::string> LedgerModel::take_rates(Account& account, Key& key, std::int64_t tokens) {
-    for (const RateState* scope : {&account.rate, &key.rate}) {
-        if (scope->concurrency > 0 && scope->in_flight >= scope->concurrency) return "CONC";
+    const std::array<Scope*, 2> scopes{&account.scope, &key.scope};
+    for (const Scope* scope : scopes) {
+        if (scope->limits.concurrency > 0 && scope->in_flight >= scope->limits.concurrency) return "CONC";
     }
     struct Take {
         const char* reply;
-        std::int64_t per_minute, count;
-        std::int64_t* theoretical_us;
-        std::int64_t new_us = 0;
+        Rate rate;
+        std::int64_t count;
+        std::int64_t* used_up_us;
     };
-    RateState& a = account.rate;
-    RateState& k = key.rate;
-    std::array<Take, 4> takes{{{"RPM", a.requests_per_minute, 1, &a.requests_us},
-                               {"RPM", k.requests_per_minute, 1, &k.requests_us},
-                               {"TPM", a.tokens_per_minute, tokens, &a.tokens_us},
-                               {"TPM", k.tokens_per_minute, tokens, &k.tokens_us}}};
-    for (Take& take : takes) {
-        if (take.per_minute == 0) continue;
-        take.new_us = advanced(take.per_minute, *take.theoretical_us, now_us, take.count);
-        const std::int64_t wait_us = take.new_us - now_us - kMinuteUs;
-        if (wait_us > 0) return join({take.reply, std::to_string(wait_us)});
+    std::vector<Take> takes;
+    for (Scope* scope : scopes) {
+        for (std::size_t i = 0; i < kRatesOfAKind; ++i) {
+            takes.push_back({"RPM", scope->limits.requests[i], 1, &scope->requests_us[i]});
+            takes.push_back({"TPM", scope->limits.tokens[i], tokens, &scope->tokens_us[i]});
+        }
     }
+    takes.erase(std::remove_if(takes.begin(), takes.end(), [](const Take& take) { return take.rate.limit == 0; }),
+                takes.end());
+    std::int64_t wait_us = 0;
+    std::string reply = "TPM";
     for (const Take& take : takes) {
-        if (take.per_minute > 0) *take.theoretical_us = take.new_us;
+        if (take.count > take.rate.limit) return "TOOLARGE";
+        const std::int64_t early_us =
+            std::max(*take.used_up_us, now_us) + taken_us(take.rate, take.count) - now_us - period_us(take.rate);
+        if (early_us > 0 && std::string_view(take.reply) == "RPM") reply = "RPM";
+        wait_us = std::max(wait_us, early_us);
+    }
+    if (wait_us > 0) return join({reply, std::to_string(wait_us), standing_rates(account, key)});
+    for (const Take& take : takes) {
+        *take.used_up_us = std::max(*take.used_up_us, now_us) + taken_us(take.rate, take.count);
     }
     return std::nullopt;
 }
 
+std::string LedgerModel::standing_rates(const Account& account, const Key& key) const {
+    struct Standing {
+        std::int64_t left = 0;
+        std::string words = "-";
+    };
+    const auto narrower = [this](Standing so_far, const Rates& rates, const UsedUp& used_up_us) {
+        for (std::size_t i = 0; i < rates.size(); ++i) {
+            if (rates[i].limit == 0) continue;
+            const std::int64_t ahead_us = std::max(used_up_us[i], now_us) - now_us;
+            const Wide free_us = period_us(rates[i]) - ahead_us;
+            const std::int64_t left =
+                std::max<std::int64_t>(0, floor_divided(free_us * rates[i].limit, period_us(rates[i])));
+            if (so_far.words != "-" && left >= so_far.left) continue;
+            so_far = {left,
+                      std::to_string(rates[i].limit) + '/' + std::to_string(left) + '/' + std::to_string(ahead_us)};
+        }
+        return so_far;
+    };
+    const Scope& a = account.scope;
+    const Scope& k = key.scope;
+    return join({narrower(narrower({}, a.limits.requests, a.requests_us), k.limits.requests, k.requests_us).words,
+                 narrower(narrower({}, a.limits.tokens, a.tokens_us), k.limits.tokens, k.tokens_us).words});
+}
+
 std::string LedgerModel::granted(const Account& account, const Key& key) const {
-    const auto left = [this](std::int64_t per_minute, std::int64_t theoretical_us) -> std::optional<std::int64_t> {
-        if (per_minute == 0) return std::nullopt;
-        const std::int64_t ahead_us = std::max(theoretical_us, now_us) - now_us;
-        const std::int64_t count = floor_divided(static_cast<Wide>(kMinuteUs - ahead_us) * per_minute, kMinuteUs);
-        return std::max<std::int64_t>(0, count);
-    };
-    const auto least = [](std::optional<std::int64_t> one, std::optional<std::int64_t> other) -> std::string {
-        if (one && other) return std::to_string(std::min(*one, *other));
-        if (one || other) return std::to_string(one ? *one : *other);
-        return "-";
-    };
-    const RateState& a = account.rate;
-    const RateState& k = key.rate;
-    return join({"OK", text(account.balance), text(account.held),
-                 least(left(a.requests_per_minute, a.requests_us), left(k.requests_per_minute, k.requests_us)),
-                 least(left(a.tokens_per_minute, a.tokens_us), left(k.tokens_per_minute, k.tokens_us)),
-                 account.config.unlimited ? "1" : "0"});
+    return join({"OK", text(account.balance), text(account.held), account.config.unlimited ? "1" : "0",
+                 standing_rates(account, key)});
 }
 
 std::string LedgerModel::admit(const AdmitArguments& arguments) {
@@ -249,8 +269,8 @@ std::string LedgerModel::admit(const AdmitArguments& arguments) {
     if (auto refusal = take_rates(account, key, tokens)) return *refusal;
 
     account.held += need;
-    ++account.rate.in_flight;
-    ++key.rate.in_flight;
+    ++account.scope.in_flight;
+    ++key.scope.in_flight;
     HoldState hold;
     hold.amount = need;
     hold.deadline_ms = now_ms() + arguments.ttl_ms;
@@ -270,18 +290,21 @@ void LedgerModel::end_hold(const std::string& request, const HoldState& ended, c
     bucket_.holds.erase(request);
     Account& account = bucket_.accounts[hold.account];
     const bool charged = !spent.kind.empty();
-    const auto give_back = [&](RateState& rate) {
-        --rate.in_flight;
-        if (!charged || !spent.tokens || rate.tokens_per_minute == 0) return;
-        const Wide off_by = *spent.tokens - hold.tokens;
-        rate.tokens_us =
-            std::max<std::int64_t>(0, rate.tokens_us + floor_divided(off_by * kMinuteUs, rate.tokens_per_minute));
+    const auto give_back = [&](Scope& scope) {
+        --scope.in_flight;
+        if (!charged || !spent.tokens) return;
+        for (std::size_t i = 0; i < kRatesOfAKind; ++i) {
+            const Rate& rate = scope.limits.tokens[i];
+            if (rate.limit == 0) continue;
+            scope.tokens_us[i] =
+                std::max<std::int64_t>(0, scope.tokens_us[i] + taken_us(rate, *spent.tokens - hold.tokens));
+        }
     };
     account.held -= hold.amount;
-    give_back(account.rate);
+    give_back(account.scope);
     if (const auto found = bucket_.keys.find(hold.key); found != bucket_.keys.end()) {
         Key& key = found->second;
-        give_back(key.rate);
+        give_back(key.scope);
         if (hold.counted) key.held -= hold.amount;
         if (hold.counted && charged) {
             roll_window(key);
@@ -300,7 +323,7 @@ std::string LedgerModel::settle(const SettleArguments& arguments) {
     if (!is_ready()) return "NOTREADY";
     const Wide cost = arguments.cost.nano();
     const auto tokens = static_cast<std::int64_t>(arguments.tokens);
-    if (!in_range(cost) || !in_range(tokens)) return "RANGE";
+    if ((!arguments.is_void && !in_range(cost)) || !in_range(tokens)) return "RANGE";
     const std::string request(arguments.request.view());
     const auto found = bucket_.holds.find(request);
     if (found == bucket_.holds.end()) {

@@ -67,16 +67,19 @@ class LedgerModel {
  private:
     using Wide = __int128;
 
-    struct RateState {
-        std::int64_t requests_per_minute = 0, tokens_per_minute = 0, concurrency = 0;
-        std::int64_t requests_us = 0, tokens_us = 0, in_flight = 0;
+    using UsedUp = std::array<std::int64_t, kRatesOfAKind>;  ///< theoretical arrival times, µs
+    struct Scope {
+        Limits limits;
+        UsedUp requests_us{}, tokens_us{};
+        std::int64_t in_flight = 0;
+        void configure(const Limits& anew);
     };
     struct Account {
         bool has_money = false, has_config = false;
         Wide balance = 0, held = 0;
         std::int64_t seq = 0, opn = 0, last_hour = 0, version = 0;
         AccountConfig config;
-        RateState rate;
+        Scope scope;
         std::map<ModelId, std::int32_t> consents;
     };
     struct Key {
@@ -84,7 +87,8 @@ class LedgerModel {
         std::int64_t version = 0, last_ms = 0;
         bool has_config = false;
         KeyConfig config;
-        RateState rate;
+        Scope scope;
+        bool has_cap_counts = false, has_window = false;  ///< fields that only a cap brings
         Wide used = 0, held = 0;
         std::int64_t window_end_ms = 0;
     };
@@ -127,7 +131,9 @@ class LedgerModel {
     std::optional<std::string> refuse_money(Account& account, AccountId id, Wide need);
     std::optional<std::string> refuse_cap(const Account& account, Key& key, Wide need);
     std::optional<std::string> take_rates(Account& account, Key& key, std::int64_t tokens);
+    std::string standing_rates(const Account& account, const Key& key) const;
     std::string granted(const Account& account, const Key& key) const;
+    static std::string packed_limits(const Scope& scope);
     bool refill_wallet(AccountId id, Account& account, std::int64_t hour);
     void roll_window(Key& key) const;
     void end_hold(const std::string& request, const HoldState& hold, const Spent& spent);

@@ -12,21 +12,29 @@ bool in_range(std::int64_t number) {
     return number >= 0 && number <= kMaxAmount.nano();
 }
 
+bool is_valid(const Limits& limits) {
+    const auto counts = [](std::int64_t number) { return number >= 0 && number <= kMostPerRate; };
+    for (const Rates& rates : {limits.requests, limits.tokens}) {
+        for (const Rate& rate : rates) {
+            if (!counts(rate.limit) || !counts(rate.period_s) || (rate.limit > 0 && rate.period_s == 0)) return false;
+        }
+    }
+    return counts(limits.concurrency);
+}
+
 bool is_valid(const KeyConfig& config) {
-    for (const std::int64_t number :
-         {config.version, config.expires_at_ms, config.cap.value_or(NanoCoins{}).nano(), config.requests_per_minute,
-          config.tokens_per_minute, config.concurrency, config.cap_window_ms, config.cap_window_end_ms}) {
+    for (const std::int64_t number : {config.version, config.expires_at_ms, config.cap.value_or(NanoCoins{}).nano(),
+                                      config.cap_window_ms, config.cap_window_end_ms}) {
         if (!in_range(number)) return false;
     }
-    return true;
+    return is_valid(config.limits);
 }
 
 bool is_valid(const AccountConfig& config) {
-    for (const std::int64_t number : {config.version, config.limit.value_or(NanoCoins{}).nano(), config.rate.nano(),
-                                      config.requests_per_minute, config.tokens_per_minute, config.concurrency}) {
+    for (const std::int64_t number : {config.version, config.limit.value_or(NanoCoins{}).nano(), config.rate.nano()}) {
         if (!in_range(number)) return false;
     }
-    return true;
+    return is_valid(config.limits);
 }
 
 }  // namespace
@@ -48,10 +56,17 @@ std::string LedgerModel::set_account(const AccountConfig& config, const Consents
     account.has_config = true;
     account.version = config.version;
     account.config = config;
-    account.rate.requests_per_minute = config.requests_per_minute;
-    account.rate.tokens_per_minute = config.tokens_per_minute;
-    account.rate.concurrency = config.concurrency;
+    account.scope.configure(config.limits);
     return "OK";
+}
+
+/// A rate that stays as it is keeps its time; a new one begins unused.
+void LedgerModel::Scope::configure(const Limits& anew) {
+    for (std::size_t i = 0; i < kRatesOfAKind; ++i) {
+        if (!(anew.requests[i] == limits.requests[i])) requests_us[i] = 0;
+        if (!(anew.tokens[i] == limits.tokens[i])) tokens_us[i] = 0;
+    }
+    limits = anew;
 }
 
 std::string LedgerModel::set_key(const KeyConfig& config) {
@@ -76,25 +91,30 @@ std::string LedgerModel::apply_key(const KeyConfig& config, const KeyCounters* c
     const bool newer = config.version > key.version;
     const bool was_revoked = !is_new && key.config.state == KeyState::revoked;
     if (newer) {
-        if (!is_new) roll_window(key);
+        if (!is_new && config.cap) roll_window(key);
         const bool new_cap = config.cap && !key.config.cap;
-        if (new_cap || config.cap_window_ms != key.config.cap_window_ms) key.used = 0;
+        if (new_cap || (config.cap && config.cap_window_ms != key.config.cap_window_ms)) key.used = 0;
         key.has_config = true;
         key.version = config.version;
+        const std::int64_t old_window_ms = key.config.cap_window_ms;
         key.config = config;
-        key.window_end_ms = config.cap_window_end_ms;
-        const Wide used = key.used;
-        roll_window(key);
-        key.used = used;
-        key.rate.requests_per_minute = config.requests_per_minute;
-        key.rate.tokens_per_minute = config.tokens_per_minute;
-        key.rate.concurrency = config.concurrency;
+        if (config.cap) {
+            key.has_cap_counts = key.has_window = true;
+            key.window_end_ms = config.cap_window_end_ms;
+            const Wide used = key.used;
+            roll_window(key);
+            key.used = used;
+        } else {
+            key.config.cap_window_ms = old_window_ms;
+        }
+        key.scope.configure(config.limits);
     }
     if (revoke || was_revoked) key.config.state = KeyState::revoked;
     if (counters) {
         key.used = counters->cap_used.nano();
         key.held = counters->cap_held.nano();
-        key.rate.in_flight = counters->holds;
+        key.has_cap_counts = key.has_cap_counts || config.cap || key.used != 0 || key.held != 0;
+        key.scope.in_flight = counters->holds;
     }
     return newer || revoke || counters ? "OK" : "STALE";
 }
@@ -112,7 +132,7 @@ std::string LedgerModel::load_account(const std::string& nonce, const LoadAccoun
     account.has_money = true;
     account.balance = arguments.balance.nano();
     account.held = arguments.held.nano();
-    account.rate.in_flight = arguments.holds;
+    account.scope.in_flight = arguments.holds;
     account.seq = arguments.seq;
     account.opn = arguments.opn;
     account.last_hour = arguments.last_refill_hour;

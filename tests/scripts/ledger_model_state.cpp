@@ -11,14 +11,28 @@ std::string policy_text(PolicyId policy) {
     return policy == 0 ? "-" : std::to_string(policy);
 }
 
-template <typename Config>
-std::string rates_text(const Config& config) {
-    if (config.requests_per_minute == 0 && config.tokens_per_minute == 0 && config.concurrency == 0) return "";
-    return std::to_string(config.requests_per_minute) + ' ' + std::to_string(config.tokens_per_minute) + ' ' +
-           std::to_string(config.concurrency);
+void put_number(std::string& bytes, std::int64_t number, int size) {
+    for (int i = 0; i < size; ++i) bytes += static_cast<char>(static_cast<std::uint64_t>(number) >> (8 * i));
 }
 
 }  // namespace
+
+/// Empty: the scope has no limits, and no such field.
+std::string LedgerModel::packed_limits(const Scope& scope) {
+    if (scope.limits == Limits{}) return "";
+    std::string bytes;
+    const auto put_rates = [&bytes](const Rates& rates, const UsedUp& used_up_us) {
+        for (std::size_t i = 0; i < rates.size(); ++i) {
+            put_number(bytes, rates[i].limit, 4);
+            put_number(bytes, rates[i].period_s, 4);
+            put_number(bytes, used_up_us[i], 7);
+        }
+    };
+    put_rates(scope.limits.requests, scope.requests_us);
+    put_rates(scope.limits.tokens, scope.tokens_us);
+    put_number(bytes, scope.limits.concurrency, 4);
+    return bytes;
+}
 
 LedgerModel::Fields LedgerModel::account_hash(AccountId id) const {
     Fields fields;
@@ -29,7 +43,7 @@ LedgerModel::Fields LedgerModel::account_hash(AccountId id) const {
     if (account.has_money) {
         fields["bal"] = text(account.balance);
         fields["held"] = text(account.held);
-        fields["nh"] = std::to_string(account.rate.in_flight);
+        fields["nh"] = std::to_string(account.scope.in_flight);
         fields["seq"] = std::to_string(account.seq);
         fields["opn"] = std::to_string(account.opn);
         fields["lrh"] = std::to_string(account.last_hour);
@@ -43,9 +57,7 @@ LedgerModel::Fields LedgerModel::account_hash(AccountId id) const {
         fields["mode"] = config.strict ? "1" : "0";
         fields["st"] = config.active ? "1" : "2";
         fields["pol"] = policy_text(config.policy);
-        fields["rates"] = rates_text(config);
-        fields["rt"] = std::to_string(account.rate.requests_us);
-        fields["tt"] = std::to_string(account.rate.tokens_us);
+        if (const std::string limits = packed_limits(account.scope); !limits.empty()) fields["limits"] = limits;
     }
     return fields;
 }
@@ -57,21 +69,23 @@ LedgerModel::Fields LedgerModel::key_hash(KeyId id) const {
     const Key& key = found->second;
     const KeyConfig& config = key.config;
     fields["acct"] = std::to_string(key.account);
-    fields["nh"] = std::to_string(key.rate.in_flight);
-    fields["rt"] = std::to_string(key.rate.requests_us);
-    fields["tt"] = std::to_string(key.rate.tokens_us);
-    fields["cu"] = text(key.used);
-    fields["kh"] = text(key.held);
+    fields["nh"] = std::to_string(key.scope.in_flight);
     fields["last"] = std::to_string(key.last_ms);
-    fields["cl"] = std::to_string(config.cap_window_ms);
-    fields["ce"] = std::to_string(key.window_end_ms);
+    if (key.has_cap_counts) {
+        fields["cu"] = text(key.used);
+        fields["kh"] = text(key.held);
+    }
+    if (key.has_window) {
+        fields["cl"] = std::to_string(config.cap_window_ms);
+        fields["ce"] = std::to_string(key.window_end_ms);
+    }
     fields["st"] = std::to_string(static_cast<int>(config.state));
     if (key.has_config) {
         fields["ver"] = std::to_string(key.version);
         fields["exp"] = std::to_string(config.expires_at_ms);
         fields["pol"] = policy_text(config.policy);
-        fields["rates"] = rates_text(config);
-        fields["cap"] = config.cap ? text(config.cap->nano()) : "";
+        if (config.cap) fields["cap"] = text(config.cap->nano());
+        if (const std::string limits = packed_limits(key.scope); !limits.empty()) fields["limits"] = limits;
     }
     return fields;
 }

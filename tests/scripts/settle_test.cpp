@@ -159,7 +159,7 @@ TEST_F(Settle, that_cannot_be_done_is_an_error_that_leaves_nothing_behind) {
 }
 
 TEST_F(Settle, of_a_key_that_was_lost_charges_the_account_and_makes_no_partial_key) {
-    key_config.tokens_per_minute = 1000;
+    key_config.limits.tokens[0] = {1000, 60};
     key_config.cap = NanoCoins(500);
     configure();
     const RequestId request = admitted(100);

@@ -1,0 +1,82 @@
+#include "lumen_core/limits.h"
+
+#include <charconv>
+
+namespace lumen {
+namespace {
+
+/// Reads digits off the front of `text`.
+std::optional<std::int64_t> take_number(std::string_view& text) noexcept {
+    std::int64_t value = 0;
+    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || value < 1 || value > kMostPerRate) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(stop - text.data()));
+    return value;
+}
+
+/// Little-endian, as struct.pack of `<` writes it.
+std::int64_t take_packed(std::string_view& bytes, std::size_t size) noexcept {
+    std::uint64_t value = 0;
+    for (std::size_t i = size; i > 0; --i) value = (value << 8U) | static_cast<unsigned char>(bytes[i - 1]);
+    bytes.remove_prefix(size);
+    return static_cast<std::int64_t>(value);
+}
+
+}  // namespace
+
+bool operator==(const Rate& a, const Rate& b) noexcept {
+    return a.limit == b.limit && a.period_s == b.period_s;
+}
+
+bool operator==(const Limits& a, const Limits& b) noexcept {
+    return a.requests == b.requests && a.tokens == b.tokens && a.concurrency == b.concurrency;
+}
+
+std::string rates_text(const Rates& rates) {
+    std::string text;
+    for (const Rate& rate : rates) {
+        if (rate.limit == 0) continue;
+        if (!text.empty()) text += ' ';
+        text += std::to_string(rate.limit) + '/' + std::to_string(rate.period_s);
+    }
+    return text;
+}
+
+std::optional<Rates> parse_rates_text(std::string_view text) noexcept {
+    Rates rates;
+    for (std::size_t i = 0; !text.empty(); ++i) {
+        if (i == rates.size()) return std::nullopt;
+        if (i > 0) {
+            if (text.front() != ' ') return std::nullopt;
+            text.remove_prefix(1);
+        }
+        const auto limit = take_number(text);
+        if (!limit || text.empty() || text.front() != '/') return std::nullopt;
+        text.remove_prefix(1);
+        const auto period_s = take_number(text);
+        if (!period_s) return std::nullopt;
+        rates[i] = {*limit, *period_s};
+    }
+    return rates;
+}
+
+std::optional<PackedLimits> unpack_limits(std::string_view field) noexcept {
+    constexpr std::size_t kNumberBytes = 4;
+    constexpr std::size_t kTimeBytes = 7;
+    constexpr std::size_t kBytes = 2 * kRatesOfAKind * (2 * kNumberBytes + kTimeBytes) + kNumberBytes;
+    if (field.size() != kBytes) return std::nullopt;
+    PackedLimits packed;
+    const auto take_rates = [&field](Rates& rates, std::array<std::int64_t, kRatesOfAKind>& used_up_us) {
+        for (std::size_t i = 0; i < rates.size(); ++i) {
+            rates[i].limit = take_packed(field, kNumberBytes);
+            rates[i].period_s = take_packed(field, kNumberBytes);
+            used_up_us[i] = take_packed(field, kTimeBytes);
+        }
+    };
+    take_rates(packed.limits.requests, packed.requests_used_up_us);
+    take_rates(packed.limits.tokens, packed.tokens_used_up_us);
+    packed.limits.concurrency = take_packed(field, kNumberBytes);
+    return packed;
+}
+
+}  // namespace lumen

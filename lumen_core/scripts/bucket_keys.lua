@@ -1,0 +1,4 @@
+-- Part: the bucket's own keys, from the name of one of them: as arguments they would cost more than they do here.
+-- Expects `meta`, {b}:meta. They share its hash tag, so they are in the slot of a key that was declared.
+local tag = string.sub(meta, 1, 6)
+local holds, events, done0, done1 = tag .. ':holds', tag .. ':events', tag .. ':done0', tag .. ':done1'
