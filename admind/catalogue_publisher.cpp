@@ -112,7 +112,11 @@ Json listing_json(const pqxx::row& model, const Json& price) {
                           {"output", coins_text(price, "output_per_million")},
                           {"cached_input", coins_text(price, "cached_per_million")},
                           {"cache_write", coins_text(price, "cache_write_per_million")},
-                          {"audio_hour", coins_text(price, "audio_per_hour")}};
+                          {"reasoning", coins_text(price, "reasoning_per_million")},
+                          {"audio_hour", coins_text(price, "audio_per_hour")},
+                          {"speech_characters", coins_text(price, "characters_per_million")},
+                          {"image", coins_text(price, "image")},
+                          {"request", coins_text(price, "request")}};
     return listing;
 }
 
@@ -226,7 +230,7 @@ Json CataloguePublisher::document(pqxx::transaction_base& transaction, std::set<
                   {"api_consent", now->api.consent},
                   {"monitoring_token_hash",
                    monitoring.empty() ? "" : key_hash_hex(hash_api_key(now->app.encryption_key, monitoring))},
-                  {"cors", Json::array()}};
+                  {"cors", now->app.cors_origins}};
     Json prices = prices_json(transaction);
     Json models = models_json(transaction, prices);
     Json endpoints = Json::array();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "admind/api_gate.h"
 #include "admind/handlers.h"
 #include "admind/idempotency.h"
 
@@ -207,6 +208,7 @@ Answer answer_or_say_why(const Services& services, const HttpRequest& request) {
 }  // namespace
 
 HttpAnswer answer_request(const Services& services, const HttpRequest& request) noexcept {
+    if (is_gate_path(request.path)) return answer_gate_request(services, request);
     return render(answer_or_say_why(services, request), request.id);
 }
 

@@ -101,6 +101,19 @@ bool is_theme(std::string_view name) {
     return name == "default" || name == "illinois" || name == "uic" || name == "uis";
 }
 
+/// As browsers send them: scheme, host and port, nothing behind.
+void read_cors_origins(Section& app, AppSettings& to) {
+    for (const std::string& origin : app.texts("cors_origins")) {
+        const auto url = origin == "*" ? std::nullopt : parse_web_url(origin);
+        const bool is_origin = origin == "*" || (url && origin_of(origin) == origin);
+        if (is_origin) {
+            to.cors_origins.push_back(origin);
+        } else {
+            app.error("cors_origins", "must be an origin like https://app.example.edu (got \"" + origin + "\")");
+        }
+    }
+}
+
 void read_app(Section& root, SettingsReport& report, Settings& settings) {
     Section app = root.section("app");
     AppSettings& to = settings.app;
@@ -129,6 +142,7 @@ void read_app(Section& root, SettingsReport& report, Settings& settings) {
         link.finish();
         to.footer_links.push_back(std::move(entry));
     }
+    read_cors_origins(app, to);
     to.theme = app.text("theme", "default");
     if (!is_theme(to.theme)) {
         app.warning("theme", "unknown theme; `default` is used");

@@ -62,6 +62,7 @@ struct AppSettings {
     std::string support_subject;
     std::string github_url;
     std::vector<Link> footer_links;
+    std::vector<std::string> cors_origins;  ///< pages of other sites that may call /v1; "*": any
     std::string theme;
     std::map<std::string, std::string> email_themes;  ///< by address, or by "@domain"; lower case
     std::string avatar;

@@ -1,5 +1,6 @@
 #include "lumen_core/api_error.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 
@@ -151,6 +152,14 @@ constexpr std::array<Entry, kRefusals> kTable{{
      {413, kInvalidRequest, "request_too_large", "", "The body of the request is too large. Send a smaller one.",
       false},
      ""},
+    {Refusal::monitoring_only,
+     {403, kPermission, "monitoring_only", "",
+      "This token is for monitoring: it may ask GET /v1/models and nothing else.", kNeverRetry},
+     ""},
+    {Refusal::unknown_request,
+     {404, kInvalidRequest, "request_not_found", "",
+      "This key has made no call with this id. Ids are in the x-request-id header of answers.", false},
+     ""},
 }};
 
 constexpr bool follows_the_enum() {
@@ -213,6 +222,44 @@ std::size_t utf8_length(std::string_view text) noexcept {
     return 0;
 }
 
+constexpr std::string_view kBilling = "billing_error";
+
+/// Anthropic's word for an error: its own, if it is one, else by the status.
+std::string_view anthropic_type(std::string_view type, int status) noexcept {
+    constexpr std::array<std::string_view, 9> kTypes{
+        "invalid_request_error", "authentication_error", "billing_error", "permission_error", "not_found_error",
+        "request_too_large",     "rate_limit_error",     "api_error",     "overloaded_error"};
+    switch (status) {
+        case 401:
+            return "authentication_error";
+        case 402:
+            return kBilling;
+        case 403:
+            return "permission_error";
+        case 404:
+            return "not_found_error";
+        case 413:
+            return "request_too_large";
+        case 429:
+            return "rate_limit_error";
+        default:
+            break;
+    }
+    if (status >= 400 && status < 500) {
+        const bool known = std::find(kTypes.begin(), kTypes.end(), type) != kTypes.end();
+        return known ? type : kTypes.front();
+    }
+    return "api_error";
+}
+
+std::string anthropic_body(std::string_view type, std::string_view message) {
+    std::string body = R"({"type":"error","error":{"type":)";
+    append_string(body, type);
+    body += R"(,"message":)";
+    append_string(body, message);
+    return body += "}}";
+}
+
 }  // namespace
 
 const RefusalRow& refusal_row(Refusal refusal) noexcept {
@@ -224,10 +271,21 @@ std::string_view refusal_label(Refusal refusal) noexcept {
     return first_given(entry.row.code, entry.label);
 }
 
-std::string openai_error_body(Refusal refusal, const RefusalDetails& details) {
+int refusal_status(Dialect dialect, Refusal refusal) noexcept {
+    constexpr int kAnthropicOverloaded = 529;
+    const bool overloaded = dialect == Dialect::anthropic && refusal == Refusal::overloaded;
+    return overloaded ? kAnthropicOverloaded : refusal_row(refusal).status;
+}
+
+std::string error_body(Dialect dialect, Refusal refusal, const RefusalDetails& details) {
     const RefusalRow& row = refusal_row(refusal);
+    const std::string_view message = first_given(details.message, row.message);
+    if (dialect == Dialect::anthropic) {
+        if (refusal == Refusal::overloaded) return anthropic_body("overloaded_error", message);
+        return anthropic_body(row.type == kQuota ? kBilling : anthropic_type(row.type, row.status), message);
+    }
     std::string body = R"({"error":{"message":)";
-    append_string(body, first_given(details.message, row.message));
+    append_string(body, message);
     append_nullable(body, "type", first_given(details.type, row.type));
     append_nullable(body, "param", first_given(details.param, row.param));
     append_nullable(body, "code", first_given(details.code, row.code));
@@ -237,8 +295,13 @@ std::string openai_error_body(Refusal refusal, const RefusalDetails& details) {
     return body += "}}";
 }
 
-std::string openai_error_event(Refusal refusal, const RefusalDetails& details) {
-    return "data: " + openai_error_body(refusal, details) + "\n\n";
+std::string anthropic_error_body(int status, std::string_view type, std::string_view message) {
+    return anthropic_body(anthropic_type(type, status), message);
+}
+
+std::string error_event(Dialect dialect, Refusal refusal, const RefusalDetails& details) {
+    const std::string_view name = dialect == Dialect::anthropic ? "event: error\n" : "";
+    return std::string{name} + "data: " + error_body(dialect, refusal, details) + "\n\n";
 }
 
 void append_json_escaped(std::string& out, std::string_view text) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "lumen_core/operation.h"
+
 namespace lumen {
 
 /// Every row of the error table that the gate itself can answer.
@@ -39,8 +41,10 @@ enum class Refusal : std::uint8_t {
     method_not_allowed,        ///< 405
     bad_body,                  ///< 400 body not JSON, model missing or not a string, …
     body_too_large,            ///< 413
+    monitoring_only,           ///< 403 the monitoring token, anywhere but at GET /v1/models
+    unknown_request,           ///< 404 GET /v1/usage/{request_id} of no call of this key
 };
-inline constexpr int kRefusals = static_cast<int>(Refusal::body_too_large) + 1;
+inline constexpr int kRefusals = static_cast<int>(Refusal::unknown_request) + 1;
 
 struct RefusalRow {
     int status;
@@ -51,6 +55,8 @@ struct RefusalRow {
     bool never_retry;          ///< `x-should-retry: false`
 };
 const RefusalRow& refusal_row(Refusal refusal) noexcept;
+/// The row's, but for server_is_overloaded, which Anthropic's clients know as 529.
+int refusal_status(Dialect dialect, Refusal refusal) noexcept;
 /// The `code` for metrics, logs and `$lumen_refusal`; never empty.
 std::string_view refusal_label(Refusal refusal) noexcept;
 
@@ -65,14 +71,23 @@ struct RefusalDetails {
     std::string type;         ///< instead of the row's: `tokens` for the token rate of rate_limited
 };
 
-/// OpenAI's envelope {"error":{"message","type","param","code",…}}; every string is escaped.
-std::string openai_error_body(Refusal refusal, const RefusalDetails& details);
-/// The same object as one event `data: {…}\n\n`, for streams that must not end like a success (L29).
-std::string openai_error_event(Refusal refusal, const RefusalDetails& details);
+/// OpenAI's envelope {"error":{"message","type","param","code",…}}, or Anthropic's {"type":"error","error":{"type",
+/// "message"}}; every string is escaped.
+std::string error_body(Dialect dialect, Refusal refusal, const RefusalDetails& details);
+/// The same as one event of a stream, which must not end like a success (L29).
+std::string error_event(Dialect dialect, Refusal refusal, const RefusalDetails& details);
+/// Anthropic's envelope for an error that is no row of the table: its type by the status, unless `type` is one of its
+/// own that fits.
+std::string anthropic_error_body(int status, std::string_view type, std::string_view message);
 
-/// An upstream's error body (integer `code`, flat {"message","type"}, HTML, empty) in OpenAI's envelope. Addresses,
-/// headers and anything that is not a JSON error message of at most 2 KiB are left out.
-std::string normalised_upstream_error(int status, std::string_view body);
+/// An upstream's error body (integer `code`, flat {"message","type"}, HTML, empty) in the dialect's envelope.
+/// Addresses, headers and anything that is not a JSON error message of at most 2 KiB are left out.
+std::string normalised_upstream_error(Dialect dialect, int status, std::string_view body);
+
+/// The same for an error in the middle of a stream, as the operation's streams have it; `data` is that of its event.
+std::string upstream_error_event(Operation operation, std::string_view data);
+/// Whether a text has an address, a host's name or a credential in it.
+bool gives_away(std::string_view text);
 
 /// JSON string content without the quotes. Bytes that are not UTF-8 become U+FFFD.
 void append_json_escaped(std::string& out, std::string_view text);

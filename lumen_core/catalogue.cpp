@@ -25,6 +25,7 @@ constexpr std::size_t kMaxModels = 4096;
 constexpr std::size_t kMaxPrices = 65536;
 constexpr std::size_t kMaxEndpoints = 16384;
 constexpr std::size_t kMaxPolicies = 65536;
+constexpr std::size_t kMaxOrigins = 64;
 
 /// Names go into headers, paths and log lines.
 bool is_printable(std::string_view text) noexcept {
@@ -47,6 +48,13 @@ class CatalogueReader {
         root.with_object("settings", [&](const CheckedObject& settings) {
             catalogue_->public_url = settings.text("public_url", 0, kMaxUrlBytes);
             catalogue_->api_consent = settings.flag("api_consent");
+            read_monitoring_token(settings);
+            settings.each_text("cors", kMaxOrigins, [&](std::string_view origin) {
+                if (origin.empty() || origin.size() > kMaxUrlBytes || !is_printable(origin)) {
+                    return settings.wrong("cors", "must be origins");
+                }
+                catalogue_->cors_origins.emplace_back(origin);
+            });
         });
         root.each_object("models", kMaxModels, [&](const CheckedObject& model) { read_model(model); });
         root.each_object("prices", kMaxPrices, [&](const CheckedObject& price) { read_price(price); });
@@ -59,6 +67,20 @@ class CatalogueReader {
     }
 
  private:
+    void read_monitoring_token(const CheckedObject& settings) {
+        constexpr std::string_view kDigits = "0123456789abcdef";
+        KeyHash hash{};
+        const std::string_view hex = settings.text("monitoring_token_hash", 0, 2 * hash.size());
+        if (hex.empty()) return;
+        if (hex.size() != 2 * hash.size() || hex.find_first_not_of(kDigits) != std::string_view::npos) {
+            return settings.wrong("monitoring_token_hash", "must be empty or 64 hex digits");
+        }
+        for (std::size_t i = 0; i < hash.size(); ++i) {
+            hash[i] = static_cast<std::uint8_t>(kDigits.find(hex[2 * i]) << 4 | kDigits.find(hex[2 * i + 1]));
+        }
+        catalogue_->monitoring_token = hash;
+    }
+
     std::int64_t read_id(const CheckedObject& object, std::unordered_set<std::int64_t>& taken) {
         const std::int64_t id = object.integer("id", 1, kLargestInteger);
         if (!taken.insert(id).second) object.wrong("id", "is there twice");

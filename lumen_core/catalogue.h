@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lumen_core/address_range.h"
+#include "lumen_core/api_key.h"
 #include "lumen_core/credential_seal.h"
 #include "lumen_core/endpoint_choice.h"
 #include "lumen_core/ids.h"
@@ -89,8 +90,10 @@ struct CataloguePolicy {
 struct Catalogue {
     std::int64_t version = 0;
     std::string public_url;
-    bool api_consent = true;                                              ///< false: /v1 does not ask for consent
-    std::vector<CatalogueModel> models;                                   ///< by name
+    bool api_consent = true;                  ///< false: /v1 does not ask for consent
+    std::optional<KeyHash> monitoring_token;  ///< hash of the one that may see all models; absent: there is none
+    std::vector<std::string> cors_origins;    ///< pages that may read answers under /v1; "*": all
+    std::vector<CatalogueModel> models;       ///< by name
     std::unordered_map<std::string_view, const CatalogueModel*> by_name;  ///< into `models`
     std::unordered_map<PolicyId, CataloguePolicy> policies;
 

@@ -10,14 +10,12 @@ namespace {
 /// Longer than any name that is looked for.
 constexpr std::size_t kMaxKeyBytes = 32;
 
-/// Members whose strings are generated text, in the dialects of chat/completions, completions and responses.
-constexpr std::array<std::string_view, 6> kTextMembers = {"content",   "text",    "reasoning_content",
-                                                          "reasoning", "refusal", "arguments"};
+/// A length in seconds; longer text is none.
+constexpr std::size_t kMaxDurationBytes = 32;
 
-bool generates_text(Operation operation) noexcept {
-    return operation == Operation::chat_completions || operation == Operation::completions ||
-           operation == Operation::responses;
-}
+/// Members whose strings are generated text, in all dialects.
+constexpr std::array<std::string_view, 7> kTextMembers = {"content", "text",      "reasoning_content", "reasoning",
+                                                          "refusal", "arguments", "thinking"};
 
 bool is_space(char c) noexcept {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
@@ -35,7 +33,10 @@ constexpr std::size_t kUsualUsageBytes = 512;
 
 }  // namespace
 
-JsonMeter::JsonMeter(Operation operation) noexcept : counts_text_(generates_text(operation)) {}
+JsonMeter::JsonMeter(Operation operation) noexcept
+    : counts_text_(traits_of(operation).generates_text),
+      counts_images_(operation == Operation::images_generations),
+      wants_duration_(reads_audio(operation)) {}
 
 std::string_view JsonMeter::usage_object() const noexcept {
     return capturing_ || broken_ ? std::string_view() : std::string_view(usage_);
@@ -48,8 +49,9 @@ void JsonMeter::feed(std::string_view bytes) {
         if (capturing_) usage_.append(run.substr(0, kMaxUsageBytes - usage_.size()));
         if (in_string_) {
             take_in_string(run);
-        } else if (!is_space(run.back())) {
-            take(run.back());
+        } else {
+            if (in_duration_) take_duration(run);
+            if (!is_space(run.back())) take(run.back());
         }
     }
 }
@@ -71,6 +73,14 @@ std::size_t JsonMeter::plain_run(std::string_view bytes) const noexcept {
     return plain + 1;
 }
 
+/// The number that the top-level member `duration` may have.
+void JsonMeter::take_duration(std::string_view run) {
+    for (const char c : run) {
+        const bool plain = !is_space(c) && !kMeansSomething[static_cast<unsigned char>(c)];
+        if (plain && duration_.size() < kMaxDurationBytes) duration_ += c;
+    }
+}
+
 void JsonMeter::take(char c) {
     if (whole_ || (depth_ == 0 && c != '{')) {
         broken_ = true;  // not an object, or more than one
@@ -90,9 +100,11 @@ void JsonMeter::take(char c) {
             break;
         case ':':
             after_colon_ = true;
+            in_duration_ = wants_duration_ && depth_ == 1 && key_ == "duration";
+            if (in_duration_) duration_.clear();
             break;
         case ',':
-            after_colon_ = false;
+            after_colon_ = in_duration_ = false;
             break;
         default:
             break;  // numbers and literals
@@ -107,6 +119,7 @@ void JsonMeter::take_in_string(std::string_view run) {
             run.remove_suffix(1);
         }
     }
+    if (in_duration_) duration_.append(run.substr(0, kMaxDurationBytes - duration_.size()));
     if (string_is_key_) {
         key_.append(run.substr(0, kMaxKeyBytes - key_.size()));
     } else if (string_is_text_) {
@@ -132,8 +145,12 @@ void JsonMeter::open(char bracket) {
         usage_.reserve(kUsualUsageBytes);
         usage_.assign(1, bracket);
     }
+    if (counts_images_) {
+        if (depth_ == 1) in_data_ = bracket == '[' && after_colon_ && key_ == "data";
+        if (depth_ == 2 && bracket == '{' && in_data_) ++images_;
+    }
     is_object_[depth_++] = bracket == '{';
-    after_colon_ = false;
+    after_colon_ = in_duration_ = false;
 }
 
 void JsonMeter::close(char bracket) {
@@ -142,7 +159,7 @@ void JsonMeter::close(char bracket) {
         return;
     }
     --depth_;
-    after_colon_ = false;
+    after_colon_ = in_duration_ = false;
     if (depth_ == 0) whole_ = true;
     if (depth_ != 1 || !capturing_) return;
     capturing_ = false;

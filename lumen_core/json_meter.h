@@ -29,17 +29,26 @@ class JsonMeter {
     std::string_view usage_object() const noexcept;
     /// Bytes of the strings that hold generated text, as they stand in the JSON (±2 %); 0 for operations without any.
     std::uint64_t output_text_bytes() const noexcept { return output_text_bytes_; }
+    /// Of images/generations: objects in the top-level array `data`.
+    std::uint64_t images() const noexcept { return images_; }
+    /// Of speech to text: the top-level member `duration` (verbose_json), as it stands there, without quotes.
+    std::string_view duration() const noexcept { return duration_; }
 
  private:
     void take(char c);
     std::size_t string_run(std::string_view bytes) const noexcept;
     std::size_t plain_run(std::string_view bytes) const noexcept;
+    void take_duration(std::string_view run);
     void take_in_string(std::string_view run);
     void open(char bracket);
     void close(char bracket);
     void begin_string();
 
     bool counts_text_;
+    bool counts_images_;
+    bool wants_duration_;
+    bool in_data_ = false;      ///< in the top-level array of that name
+    bool in_duration_ = false;  ///< behind the colon of the top-level member of that name
     bool whole_ = false;
     bool broken_ = false;
     bool in_string_ = false;
@@ -52,7 +61,9 @@ class JsonMeter {
     std::bitset<kMaxDepth> is_object_;  ///< by depth
     std::string key_;                   ///< the last member name, cut after kMaxKeyBytes
     std::string usage_;
+    std::string duration_;
     std::uint64_t output_text_bytes_ = 0;
+    std::uint64_t images_ = 0;
 };
 
 }  // namespace lumen

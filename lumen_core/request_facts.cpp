@@ -32,14 +32,10 @@ Fault invalid(std::string_view param, std::string_view rule) {
     return BadRequest{"'" + std::string{param} + "' " + std::string{rule}, std::string{param}, true};
 }
 
-bool can_stream(Operation operation) noexcept {
-    return takes_stream_options(operation) || operation == Operation::responses;
-}
-
 /// The members that mean something to us; no other spelling of them may reach a model server.
-constexpr std::array<std::string_view, 9> kBodyMembers{
+constexpr std::array<std::string_view, 10> kBodyMembers{
     "model", "stream",  "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens",
-    "n",     "best_of", "prompt"};
+    "n",     "best_of", "prompt",         "input"};
 constexpr std::array<std::string_view, 2> kStreamOptionMembers{"include_usage", "continuous_usage_stats"};
 
 /// Whether a decoder that folds case (Go's encoding/json, so Ollama) takes `name` for `known`, which is lower-case
@@ -103,9 +99,46 @@ bool is_valid_string(json::value& value) {
            value.get_string().error() == simdjson::SUCCESS;
 }
 
+/// What a member of that name may be read as by a model, beyond the bytes it has here: it gives an image, a file, sound
+/// or an earlier conversation, often by its address alone.
+std::uint64_t tokens_referred_to_by(std::string_view name) noexcept {
+    constexpr std::array<std::string_view, 4> kImages{"image_url", "image", "source", "image_embeds"};
+    constexpr std::array<std::string_view, 12> kOthers{
+        "file",        "file_id",   "file_url",     "file_data",    "video_url", "video",
+        "input_audio", "audio_url", "audio_embeds", "conversation", "container", "previous_response_id"};
+    if (name.size() < 4 || name.size() > 20) return 0;
+    const auto is = [name](std::string_view known) noexcept { return name == known; };
+    if (std::any_of(kImages.begin(), kImages.end(), is)) return kMaxImageTokens;
+    return std::any_of(kOthers.begin(), kOthers.end(), is) ? kMaxReferenceTokens : 0;
+}
+
+/// What a model reads that is not text of the body.
+struct Media {
+    std::uint64_t reference_tokens = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t count = 0;
+
+    void take_name(std::string_view name) noexcept {
+        const std::uint64_t tokens = tokens_referred_to_by(name);
+        reference_tokens += tokens;
+        if (tokens > 0) ++count;
+    }
+    /// `token` is a string as it stands in the JSON. One that begins with so much base64 is an image or a file.
+    void take_string(std::string_view token) noexcept {
+        constexpr std::size_t kLeastBytes = 2048;
+        constexpr auto is_base64 = [](char c) noexcept {  // or of the head of a data: URL
+            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '/' && c <= ';') || c == '+' || c == '=' ||
+                   c == ',' || c == '-' || c == '_';
+        };
+        if (token.size() < kLeastBytes) return;
+        const std::string_view head = token.substr(1, kLeastBytes - 2);
+        if (std::all_of(head.begin(), head.end(), is_base64)) bytes += token.size();
+    }
+};
+
 /// On-demand parsing checks only what is read, so everything is: a model server must not get what we did not
 /// understand.
-bool is_valid(json::value value, int depth) {
+bool is_valid(json::value value, int depth, Media& media) {
     if (depth > kMaxJsonDepth) return false;
     json::json_type type{};
     if (value.type().get(type) != simdjson::SUCCESS) return false;
@@ -118,7 +151,8 @@ bool is_valid(json::value value, int depth) {
                 std::string_view name;
                 if (std::move(member).get(field) != simdjson::SUCCESS) return false;
                 if (field.unescaped_key().get(name) != simdjson::SUCCESS) return false;
-                if (!is_valid(field.value(), depth + 1)) return false;
+                media.take_name(name);
+                if (!is_valid(field.value(), depth + 1, media)) return false;
             }
             return true;
         }
@@ -127,11 +161,12 @@ bool is_valid(json::value value, int depth) {
             if (value.get_array().get(array) != simdjson::SUCCESS) return false;
             for (auto element : array) {
                 json::value inner;
-                if (element.get(inner) != simdjson::SUCCESS || !is_valid(inner, depth + 1)) return false;
+                if (element.get(inner) != simdjson::SUCCESS || !is_valid(inner, depth + 1, media)) return false;
             }
             return true;
         }
         case json::json_type::string:
+            media.take_string(value.raw_json_token());
             return is_valid_string(value);
         case json::json_type::number:
             return value.get_double().error() == simdjson::SUCCESS;
@@ -162,7 +197,8 @@ bool has_control_character(std::string_view text) noexcept {
 /// The reading of one body.
 class Reading {
  public:
-    Reading(Operation operation, std::string_view body) noexcept : operation_(operation), body_(body) {
+    Reading(Operation operation, std::string_view body) noexcept
+        : operation_(operation), traits_(traits_of(operation)), body_(body) {
         facts_.input_bytes = body.size();
     }
 
@@ -187,6 +223,12 @@ class Reading {
         if (facts_.model.empty())
             return BadRequest{"'model' is missing. GET /v1/models lists the models.", "model", false};
         facts_.choices *= prompts_;
+        facts_.media = media_.count;
+        facts_.media_bytes = std::min(media_.bytes, facts_.input_bytes);
+        facts_.reference_tokens = media_.reference_tokens;
+        if (operation_ == Operation::audio_speech && !has_input_) {
+            return BadRequest{"'input' is missing: the text that is to be spoken.", "input", false};
+        }
         return std::nullopt;
     }
 
@@ -195,19 +237,69 @@ class Reading {
  private:
     Fault take_member(std::string_view name, json::value value) {
         if (name == "model") return take_model(value);
-        if (can_stream(operation_)) {
+        if (traits_.streams) {
             if (name == "stream") return take_flag(value, name, facts_.stream);
-            if (name == "stream_options") return take_stream_options(value);
+            if (name == "stream_options" && traits_.takes_stream_options) return take_stream_options(value);
             if (names_max_output_tokens(name)) return take_max_output_tokens(value, name);
         }
+        if (name == "stream" && operation_ == Operation::images_generations) return refuse_stream(value);
         if (name == "n" && takes_choices()) return take_choices(value, name);
         if (name == "best_of" && operation_ == Operation::completions) return take_choices(value, name);
         if (name == "prompt" && operation_ == Operation::completions) return take_prompt(value);
-        return is_valid(value, 2) ? std::nullopt : not_json();
+        if (name == "input" && operation_ == Operation::audio_speech) return take_spoken(value);
+        media_.take_name(name);
+        if (reads_pairs(operation_)) return take_side(value);
+        return checked(value, 2);
     }
 
+    Fault checked(json::value value, int depth) { return is_valid(value, depth, media_) ? std::nullopt : not_json(); }
+
     bool takes_choices() const noexcept {
-        return operation_ == Operation::chat_completions || operation_ == Operation::completions;
+        return operation_ == Operation::chat_completions || operation_ == Operation::completions ||
+               operation_ == Operation::images_generations;
+    }
+
+    /// Its events carry whole pictures and its usage has no place to be asked for.
+    static Fault refuse_stream(json::value value) {
+        bool stream = false;
+        if (!is_null(value) && value.get_bool().get(stream) != simdjson::SUCCESS) {
+            return invalid("stream", "must be true or false.");
+        }
+        return stream ? invalid("stream", "is not offered here: pictures are sent when they are finished.")
+                      : std::nullopt;
+    }
+
+    /// Characters as people count them: code points, whatever their bytes or escapes.
+    Fault take_spoken(json::value value) {
+        std::string_view text;
+        const simdjson::error_code error = value.get_string().get(text);
+        if (error == simdjson::INCORRECT_TYPE) return invalid("input", "must be a string.");
+        if (error != simdjson::SUCCESS) return not_json();
+        has_input_ = true;
+        facts_.characters = static_cast<std::uint64_t>(std::count_if(
+            text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+        return std::nullopt;
+    }
+
+    /// One side of the pairs: a text is read with each element of the longest list.
+    Fault take_side(json::value value) {
+        json::json_type type{};
+        if (value.type().get(type) != simdjson::SUCCESS) return not_json();
+        if (type == json::json_type::string) {
+            facts_.repeated_bytes = std::max<std::uint64_t>(facts_.repeated_bytes, value.raw_json_token().size());
+        }
+        if (type != json::json_type::array) return checked(value, 2);
+        json::array array;
+        if (value.get_array().get(array) != simdjson::SUCCESS) return not_json();
+        std::uint64_t elements = 0;
+        for (auto element : array) {
+            json::value inner;
+            if (element.get(inner) != simdjson::SUCCESS) return not_json();
+            ++elements;
+            if (Fault fault = checked(inner, 3)) return fault;
+        }
+        facts_.pairs = std::max(facts_.pairs, elements);
+        return std::nullopt;
     }
 
     bool names_max_output_tokens(std::string_view name) const noexcept {
@@ -215,6 +307,7 @@ class Reading {
             case Operation::chat_completions:
                 return name == "max_completion_tokens" || name == "max_tokens";
             case Operation::completions:
+            case Operation::messages:
                 return name == "max_tokens";
             case Operation::responses:
                 return name == "max_output_tokens";
@@ -236,7 +329,7 @@ class Reading {
         const simdjson::error_code error = value.get_string().get(model);
         if (error == simdjson::INCORRECT_TYPE) return invalid("model", "must be a string.");
         if (error != simdjson::SUCCESS) return not_json();
-        if (model.empty() || model.size() > kMaxModelNameBytes || has_control_character(model)) {
+        if (!is_model_name(model)) {
             return invalid(
                 "model", "must have 1 to " + std::to_string(kMaxModelNameBytes) + " bytes and no control characters.");
         }
@@ -281,7 +374,7 @@ class Reading {
             bool continuous = false;
             return take_flag(value, "stream_options.continuous_usage_stats", continuous);
         }
-        return is_valid(value, 3) ? std::nullopt : not_json();
+        return checked(value, 3);
     }
 
     Fault take_integer(json::value value, std::string_view param, std::uint64_t least, std::uint64_t most,
@@ -315,7 +408,7 @@ class Reading {
     Fault take_prompt(json::value value) {
         json::json_type type{};
         if (value.type().get(type) != simdjson::SUCCESS) return not_json();
-        if (type != json::json_type::array) return is_valid(value, 2) ? std::nullopt : not_json();
+        if (type != json::json_type::array) return checked(value, 2);
 
         json::array array;
         if (value.get_array().get(array) != simdjson::SUCCESS) return not_json();
@@ -328,16 +421,19 @@ class Reading {
             if (prompts > kMaxPrompts) {
                 return invalid("prompt", "must have at most " + std::to_string(kMaxPrompts) + " prompts.");
             }
-            if (!is_valid(inner, 3)) return not_json();
+            if (Fault fault = checked(inner, 3)) return fault;
         }
         prompts_ = std::max(prompts, 1U);
         return std::nullopt;
     }
 
     Operation operation_;
+    const OperationTraits& traits_;
     std::string_view body_;
     RequestFacts facts_;
+    Media media_;
     std::uint32_t prompts_ = 1;
+    bool has_input_ = false;
 };
 
 }  // namespace
@@ -370,47 +466,8 @@ FactsResult read_request_facts(Operation operation, std::string_view body) {
     return FactsReader{}.read(operation, body);
 }
 
-std::optional<Operation> operation_of_path(std::string_view path_below_v1) noexcept {
-    if (path_below_v1 == "chat/completions") return Operation::chat_completions;
-    if (path_below_v1 == "completions") return Operation::completions;
-    if (path_below_v1 == "responses") return Operation::responses;
-    if (path_below_v1 == "embeddings") return Operation::embeddings;
-    if (path_below_v1 == "rerank") return Operation::rerank;
-    if (path_below_v1 == "score") return Operation::score;
-    if (path_below_v1 == "moderations") return Operation::moderations;
-    return std::nullopt;
-}
-
-std::string_view operation_name(Operation operation) noexcept {
-    switch (operation) {
-        case Operation::chat_completions:
-            return "chat";
-        case Operation::completions:
-            return "text_completion";
-        case Operation::responses:
-            return "responses";
-        case Operation::embeddings:
-            return "embeddings";
-        case Operation::rerank:
-            return "rerank";
-        case Operation::score:
-            return "score";
-        case Operation::moderations:
-            return "moderations";
-    }
-    return "unknown";
-}
-
-bool takes_stream_options(Operation operation) noexcept {
-    return operation == Operation::chat_completions || operation == Operation::completions;
-}
-
-std::uint64_t estimated_input_tokens(const RequestFacts& facts) noexcept {
-    return std::max<std::uint64_t>((facts.input_bytes + 2) / 3, 1);
-}
-
-std::uint64_t upper_bound_input_tokens(const RequestFacts& facts) noexcept {
-    return std::max<std::uint64_t>(facts.input_bytes, 1);
+bool is_model_name(std::string_view name) noexcept {
+    return !name.empty() && name.size() <= kMaxModelNameBytes && !has_control_character(name);
 }
 
 }  // namespace lumen

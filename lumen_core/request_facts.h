@@ -9,27 +9,11 @@
 #include <string_view>
 #include <vector>
 
+#include "lumen_core/operation.h"
+
 namespace lumen {
 
-/// The priced endpoints. What is not listed here is 404: there is no way upstream without a price.
-enum class Operation : std::uint8_t {
-    chat_completions,
-    completions,
-    responses,
-    embeddings,
-    rerank,
-    score,
-    moderations,
-};
-
-/// The operation of a path below /v1/ ("chat/completions"), if it is one.
-std::optional<Operation> operation_of_path(std::string_view path_below_v1) noexcept;
-/// OpenTelemetry GenAI operation name ("chat", "text_completion", "embeddings", …) for metrics.
-std::string_view operation_name(Operation operation) noexcept;
-/// Streams of these tell their usage only when asked by stream_options.include_usage.
-bool takes_stream_options(Operation operation) noexcept;
-
-/// A longer body is refused (413 by the gate before it gets here).
+/// A longer JSON body is refused (413 by the gate before it gets here).
 inline constexpr std::size_t kMaxJsonBodyBytes = std::size_t{16} * 1024 * 1024;
 /// Deepest nesting: far beyond any real tool schema, far below what would endanger a stack, ours or a model server's.
 inline constexpr int kMaxJsonDepth = 128;
@@ -40,6 +24,16 @@ inline constexpr std::uint32_t kMaxChoices = 128;
 /// Prompts in one body of /v1/completions, as OpenAI bounds it.
 inline constexpr std::uint32_t kMaxPrompts = 2048;
 inline constexpr std::uint64_t kMaxOutputTokens = 2'147'483'647;
+
+// What one part of an input may be read as at most, when its bytes are elsewhere or say little about it.
+/// An image: the largest that a served model makes of one (Qwen-VL at its largest resolution).
+inline constexpr std::uint64_t kMaxImageTokens = 16'384;
+/// A file, a video, sound, or an earlier conversation named by its id.
+inline constexpr std::uint64_t kMaxReferenceTokens = 131'072;
+/// What a chat template adds of its own: roles, system preambles, the frame of tool definitions.
+inline constexpr std::uint64_t kTemplateTokens = 1'024;
+/// The same for each pair that is scored.
+inline constexpr std::uint64_t kPairTokens = 256;
 
 /// A part of the body, in bytes from its start.
 struct BodySpan {
@@ -68,9 +62,17 @@ struct RequestFacts {
     std::optional<std::uint64_t> max_output_tokens;  ///< per answer; the larger of what the dialect's names for it say
     std::uint32_t choices = 1;                       ///< answers to be generated: `n` (or best_of if larger) × prompts
     std::uint64_t input_bytes = 0;                   ///< of the body: every token has at least one byte
+    std::uint64_t media_bytes = 0;          ///< of them in strings that are no text: images and files in base64
+    std::uint64_t media = 0;                ///< images, files, sounds, given whole or by their address
+    std::uint64_t reference_tokens = 0;     ///< most that images, files and earlier conversations in it are read as
+    std::uint64_t pairs = 0;                ///< of rerank and score: texts that another one is read with
+    std::uint64_t repeated_bytes = 0;       ///< of the text that is read with each of them
+    std::uint64_t characters = 0;           ///< of the text that is to be spoken
+    std::uint64_t audio_bytes = 0;          ///< of the file that is to be transcribed
+    std::optional<std::uint64_t> audio_ms;  ///< its length, if it is plain PCM and so says it itself
 
-    Span object_open;  ///< the `{` of the body
-    Span model_value;  ///< the JSON string with its quotes
+    Span object_open;  ///< the `{` of a JSON body
+    Span model_value;  ///< the JSON string with its quotes; of a form, the field's content
     std::optional<StreamOptions> stream_options;
 };
 
@@ -111,6 +113,9 @@ class FactsReader {
 /// The same with a reader of its own, for callers that read one body.
 FactsResult read_request_facts(Operation operation, std::string_view body);
 
+/// What the model of an OpenAI-compatible form or body must look like.
+bool is_model_name(std::string_view name) noexcept;
+
 /// Replace `length` bytes at `offset` of the original body by `text`.
 struct Splice {
     std::uint32_t offset = 0;
@@ -123,10 +128,21 @@ struct Splice {
 /// not see usage anyway (it asked for the one at the end, not for one in each chunk).
 std::vector<Splice> upstream_splices(const RequestFacts& facts, std::string_view body, std::string_view upstream_model,
                                      bool ask_stream_usage, bool ask_continuous_usage);
+/// The same for a multipart form, of which only the model's name changes.
+std::vector<Splice> form_splices(const RequestFacts& facts, std::string_view upstream_model);
 
-/// Upper bounds in tokens, for the hold. Input: one token per 3 bytes of body, at least 1 (the error of this estimate
-/// is bounded by strict mode's true upper bound, one token per byte).
-std::uint64_t estimated_input_tokens(const RequestFacts& facts) noexcept;
-std::uint64_t upper_bound_input_tokens(const RequestFacts& facts) noexcept;
+/// What of the input counts as text in estimates: its bytes, an image or file taken for as much as a page.
+std::uint64_t estimated_text_bytes(const RequestFacts& facts) noexcept;
+/// For the hold and the token rate: one token per 3 bytes of that, at least 1; of sound, ten a second.
+std::uint64_t estimated_input_tokens(Operation operation, const RequestFacts& facts) noexcept;
+/// What strict mode holds: a token has at least one byte, and what is not in the body as text has bounds of its own. A
+/// `context_window` (0: unknown) bounds each prompt of a generating operation.
+std::uint64_t upper_bound_input_tokens(Operation operation, const RequestFacts& facts,
+                                       std::uint64_t context_window) noexcept;
+/// The length of the sound in a request: what it says itself, else by its size at 64 kbit/s, as speech is commonly
+/// encoded.
+std::uint64_t estimated_audio_ms(const RequestFacts& facts) noexcept;
+/// The same, at the 4 kbit/s that no codec of a served model goes below.
+std::uint64_t upper_bound_audio_ms(const RequestFacts& facts) noexcept;
 
 }  // namespace lumen

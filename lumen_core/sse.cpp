@@ -1,16 +1,18 @@
 #include "lumen_core/sse.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
-#include <iterator>
+
+#include "lumen_core/api_error.h"
 
 namespace lumen {
 namespace {
 
-constexpr std::string_view kClosingLines[] = {
+constexpr std::array<std::string_view, 2> kClosingChunk{"data: [DONE]", "data:[DONE]"};
+constexpr std::array<std::string_view, 8> kClosingResponse{
     "data: [DONE]",
     "data:[DONE]",
-    // From here on in the responses dialect only.
     "event: response.completed",
     "event:response.completed",
     "event: response.incomplete",
@@ -18,29 +20,23 @@ constexpr std::string_view kClosingLines[] = {
     "event: response.failed",
     "event:response.failed",
 };
-constexpr std::size_t kClosingLinesOfChunks = 2;
+constexpr std::array<std::string_view, 2> kClosingMessage{"event: message_stop", "event:message_stop"};
 
 template <typename Matches>
 bool any_closing_line(Operation operation, Matches matches) noexcept {
-    const auto* const end =
-        operation == Operation::responses ? std::end(kClosingLines) : kClosingLines + kClosingLinesOfChunks;
-    return std::any_of(std::begin(kClosingLines), end, matches);
+    const auto any = [&matches](const auto& lines) { return std::any_of(lines.begin(), lines.end(), matches); };
+    if (operation == Operation::responses) return any(kClosingResponse);
+    return operation == Operation::messages ? any(kClosingMessage) : any(kClosingChunk);
 }
 
 bool is_closing_line(Operation operation, std::string_view line) noexcept {
     return any_closing_line(operation, [line](std::string_view closing) { return line == closing; });
 }
 
-/// Of a line whose end has not come.
-bool may_become_closing_line(Operation operation, std::string_view line) noexcept {
-    return any_closing_line(operation,
-                            [line](std::string_view closing) { return closing.substr(0, line.size()) == line; });
-}
-
 }  // namespace
 
 StreamMeter::StreamMeter(Operation operation, bool hide_usage)
-    : operation_(operation), hide_usage_(hide_usage && operation != Operation::responses), reader_(operation) {}
+    : operation_(operation), hide_usage_(hide_usage && takes_stream_options(operation)), reader_(operation) {}
 
 void StreamMeter::feed(std::string_view bytes, StreamOutput& out) {
     begin_output(out);
@@ -71,6 +67,7 @@ void StreamMeter::finish(StreamOutput& out) {
 void StreamMeter::begin_output(StreamOutput& out) noexcept {
     out.clear();
     whole_event_.clear();
+    told_errors_.clear();
     last_piece_is_input_ = false;
     input_ = {};
 }
@@ -105,11 +102,11 @@ void StreamMeter::end_event(std::string_view last_part, StreamOutput& out) {
     } else if (tail_.size() + last_part.size() > kMaxEventBytes) {
         give_up_on_event(last_part, out);
     } else if (tail_.empty()) {
-        take_event(last_part, 0, out);
+        take_event(last_part, out);
     } else {
         whole_event_.swap(tail_);
         whole_event_.append(last_part);
-        take_event(whole_event_, already_out_, out);
+        take_event(whole_event_, out);
     }
     forget_event();
 }
@@ -121,19 +118,7 @@ void StreamMeter::keep_unfinished(std::string_view bytes, StreamOutput& out) {
     }
     if (tail_.size() + bytes.size() > kMaxEventBytes) return give_up_on_event(bytes, out);
 
-    const std::size_t tail_bytes_before = tail_.size();
     tail_.append(bytes);
-    if (hide_usage_) return;
-    const std::size_t release = releasable();
-    if (release <= already_out_) return;
-    // What was held back before this call must be copied: tail_ may move before the caller has sent it.
-    if (already_out_ < tail_bytes_before) {
-        const std::size_t held = std::min(release, tail_bytes_before) - already_out_;
-        whole_event_.assign(tail_, already_out_, held);
-        let_out(whole_event_, out);
-    }
-    if (release > tail_bytes_before) let_out(bytes.substr(0, release - tail_bytes_before), out);
-    already_out_ = release;
 }
 
 void StreamMeter::give_up_on_event(std::string_view bytes, StreamOutput& out) {
@@ -141,21 +126,21 @@ void StreamMeter::give_up_on_event(std::string_view bytes, StreamOutput& out) {
     if (!tail_.empty()) {  // else whole_event_ may hold an event that this call has let out
         whole_event_.swap(tail_);
         tail_.clear();
-        let_out(std::string_view(whole_event_).substr(already_out_), out);
+        let_out(whole_event_, out);
     }
     let_out(bytes, out);
-    already_out_ = 0;
     event_dropped_ = false;
     oversized_ = true;
 }
 
-void StreamMeter::take_event(std::string_view event, std::size_t already_out, StreamOutput& out) {
+void StreamMeter::take_event(std::string_view event, StreamOutput& out) {
     const SseEventFacts& facts = reader_.read(event);
     done_seen_ = done_seen_ || facts.done;
     error_seen_ = error_seen_ || facts.error;
     output_text_bytes_ += facts.output_text_bytes;
     if (facts.usage) {
         usage_ = *facts.usage;  // counts are totals so far: the last one replaces the others
+        output_is_unsaid_ = facts.output_is_unsaid;
         if (source_ != UsageSource::final) {
             source_ = facts.usage_is_final ? UsageSource::final : UsageSource::continuous;
         }
@@ -163,7 +148,11 @@ void StreamMeter::take_event(std::string_view event, std::size_t already_out, St
 
     event_dropped_ = hide_usage_ && facts.usage_only;
     if (event_dropped_) return;
-    std::size_t at = already_out;
+    if (facts.error && gives_away(facts.error_data)) {
+        told_errors_.push_back(upstream_error_event(operation_, facts.error_data));
+        return let_out(told_errors_.back(), out);
+    }
+    std::size_t at = 0;
     if (facts.done && !closing_reported_) {
         std::size_t line_begin = 0;
         while (line_begin < event.size()) {
@@ -171,7 +160,7 @@ void StreamMeter::take_event(std::string_view event, std::size_t already_out, St
             if (is_closing_line(operation_, line.text)) break;
             line_begin += line.next;
         }
-        if (line_begin < event.size() && line_begin >= at) {
+        if (line_begin < event.size()) {
             let_out(event.substr(at, line_begin - at), out);
             at = line_begin;
             out.closing = out.pieces.size();
@@ -202,20 +191,9 @@ void StreamMeter::let_out(std::string_view bytes, StreamOutput& out) {
     last_piece_is_input_ = is_input;
 }
 
-/// How much of tail_ cannot be part of the closing event from its closing line on.
-std::size_t StreamMeter::releasable() noexcept {
-    const std::string_view tail = tail_;
-    while (unjudged_line_ < line_begin_) {
-        const SseLine line = first_sse_line(tail.substr(unjudged_line_));
-        if (is_closing_line(operation_, line.text)) return unjudged_line_;
-        unjudged_line_ += line.next;
-    }
-    return may_become_closing_line(operation_, tail.substr(line_begin_)) ? line_begin_ : tail.size();
-}
-
 void StreamMeter::forget_event() noexcept {
     tail_.clear();
-    already_out_ = event_bytes_ = line_begin_ = unjudged_line_ = 0;
+    event_bytes_ = line_begin_ = 0;
     line_ended_by_cr_ = false;
     oversized_ = false;
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,19 +28,18 @@ struct StreamOutput {
     }
 };
 
-/// Takes a stream in pieces of any size and gives it out again, the same bytes but for what `hide_usage` removes. What
-/// it gives out and what it tells do not depend on where the pieces were cut.
+/// Takes a stream in pieces of any size and gives it out again, the same bytes but for what `hide_usage` removes, and
+/// for errors of the upstream that give away what is behind the gate, which are told without that. What it gives out
+/// and what it tells do not depend on where the pieces were cut.
 ///
-/// Bytes are held back only where more must be seen to decide: with `hide_usage` until an event is whole, else while a
-/// line may become the one that closes the stream (`data: [DONE]`; for responses the `event:` line of a final event,
-/// and then until that event is whole). An event longer than kMaxEventBytes is passed through unread, and all of it
+/// Bytes are held back until an event is whole. One longer than kMaxEventBytes is passed through unread, and all of it
 /// counts as text.
 class StreamMeter {
  public:
     static constexpr std::size_t kMaxEventBytes = 1024 * 1024;
 
     /// `hide_usage`: usage was asked for by us; drop the usage-only chunk and cut `usage` members out of the others.
-    /// Has no effect on responses, whose streams carry usage unasked.
+    /// Has no effect where streams carry usage unasked.
     StreamMeter(Operation operation, bool hide_usage);
 
     /// Takes the next bytes of the answer, cut anywhere. `out` is cleared first.
@@ -56,6 +56,8 @@ class StreamMeter {
     /// only within other chunks; else `none`.
     UsageSource usage_source() const noexcept { return source_; }
     const Usage& usage() const noexcept { return usage_; }
+    /// The usage came before the output (message_start): of it only the input is known.
+    bool output_is_unsaid() const noexcept { return output_is_unsaid_; }
 
  private:
     void begin_output(StreamOutput& out) noexcept;
@@ -63,9 +65,8 @@ class StreamMeter {
     void end_event(std::string_view last_part, StreamOutput& out);
     void keep_unfinished(std::string_view bytes, StreamOutput& out);
     void give_up_on_event(std::string_view bytes, StreamOutput& out);
-    void take_event(std::string_view event, std::size_t already_out, StreamOutput& out);
+    void take_event(std::string_view event, StreamOutput& out);
     void let_out(std::string_view bytes, StreamOutput& out);
-    std::size_t releasable() noexcept;
     void forget_event() noexcept;
 
     Operation operation_;
@@ -76,15 +77,14 @@ class StreamMeter {
     bool error_seen_ = false;
     UsageSource source_ = UsageSource::none;
     Usage usage_;
+    bool output_is_unsaid_ = false;
     std::uint64_t output_text_bytes_ = 0;
     bool closing_reported_ = false;
 
     // The unfinished event. Offsets are bytes from its start.
-    std::string tail_;             ///< its bytes so far, unless it is oversized
-    std::size_t already_out_ = 0;  ///< of tail_: let out before the event was whole
+    std::string tail_;  ///< its bytes so far, unless it is oversized
     std::size_t event_bytes_ = 0;
     std::size_t line_begin_ = 0;     ///< of the line that has not ended
-    std::size_t unjudged_line_ = 0;  ///< first line not known to be an ordinary one
     bool line_ended_by_cr_ = false;  ///< an LF that follows belongs to that CR
     bool oversized_ = false;
 
@@ -93,7 +93,8 @@ class StreamMeter {
 
     std::string_view input_;  ///< of the running call
     bool last_piece_is_input_ = false;
-    std::string whole_event_;  ///< the event that began in an earlier call; `pieces` may point into it
+    std::string whole_event_;              ///< the event that began in an earlier call; `pieces` may point into it
+    std::deque<std::string> told_errors_;  ///< likewise
 };
 
 }  // namespace lumen

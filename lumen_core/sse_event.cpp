@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "lumen_core/json_members.h"
-#include "lumen_core/usage.h"
 
 namespace lumen {
 namespace {
@@ -30,33 +29,56 @@ std::optional<std::string_view> field_value(std::string_view line, std::string_v
 /// be the end of a name.
 enum class Name : std::uint8_t { other, text, reasoning, reasoning_content, finish_reason, facts, type };
 
+/// How events tell what they are: by their members, or by a type as responses and messages do.
+enum class Form : std::uint8_t { chunks, responses, messages, transcript };
+
+Form form_of(Operation operation) noexcept {
+    switch (operation) {
+        case Operation::responses:
+            return Form::responses;
+        case Operation::messages:
+            return Form::messages;
+        case Operation::audio_transcriptions:
+        case Operation::audio_translations:
+            return Form::transcript;
+        default:
+            return Form::chunks;
+    }
+}
+
 /// The name that ends at `quote` (its closing quote), if it is one of those this dialect's events are scanned for.
-Name name_before(const char* begin, const char* quote, bool responses) noexcept {
+Name name_before(const char* begin, const char* quote, Form form) noexcept {
     const std::string_view before(begin, static_cast<std::size_t>(quote - begin));
     const auto is = [before](std::string_view name) noexcept {
         return before.size() > name.size() && before.substr(before.size() - name.size()) == name &&
                before[before.size() - name.size() - 1] == '"';
     };
+    const auto text_if = [&is](std::string_view name) noexcept { return is(name) ? Name::text : Name::other; };
     if (before.empty()) return Name::other;
+    const bool responses = form == Form::responses;
+    const bool chunks = form == Form::chunks || form == Form::transcript;  // vLLM transcribes in chunks
     switch (before.back()) {  // most names are none of ours, and this tells at once
         case 'a':
-            return responses && is("delta") ? Name::text : Name::other;
+            return responses || form == Form::transcript ? text_if("delta") : Name::other;
         case 'e':
-            if (responses) return is("type") ? Name::type : Name::other;
-            return is("usage") ? Name::facts : Name::other;
+            if (form != Form::chunks && is("type")) return Name::type;
+            return !responses && is("usage") ? Name::facts : Name::other;
         case 'g':
-            return !responses && is("reasoning") ? Name::reasoning : Name::other;
+            if (form == Form::messages) return text_if("thinking");
+            return chunks && is("reasoning") ? Name::reasoning : Name::other;
         case 'l':
-            return !responses && is("refusal") ? Name::text : Name::other;
+            return chunks ? text_if("refusal") : Name::other;
         case 'n':
+            if (form == Form::messages) return text_if("partial_json");
             return is("finish_reason") ? Name::finish_reason : Name::other;
         case 'r':
             return is("error") ? Name::facts : Name::other;
         case 's':
-            return !responses && is("arguments") ? Name::text : Name::other;
+            return chunks ? text_if("arguments") : Name::other;
         case 't':
-            if (responses) return Name::other;
-            if (is("content") || is("text")) return Name::text;
+            if (form == Form::messages) return text_if("text");
+            if (!chunks) return Name::other;
+            if (is("content") || (form == Form::chunks && is("text"))) return Name::text;
             return is("reasoning_content") ? Name::reasoning_content : Name::other;
         default:
             return Name::other;
@@ -119,9 +141,9 @@ bool ends_response(std::string_view type) noexcept {
     return type == "response.completed" || type == "response.incomplete" || type == "response.failed";
 }
 
-/// Of the types of response events: there is more to be read than a text.
-bool has_response_facts(std::string_view type) noexcept {
-    return type == "error" || ends_response(type);
+/// Of the types of events: there is more to be read than a text.
+bool has_facts_by_type(std::string_view type) noexcept {
+    return type == "error" || ends_response(type) || type == "message_stop" || type == "transcript.text.done";
 }
 
 /// The text of a JSON string that has no escapes; anything else is not one of the names we know.
@@ -145,22 +167,30 @@ SseLine first_sse_line(std::string_view text) noexcept {
 }
 
 const SseEventFacts& SseEventReader::read(std::string_view event) {
-    facts_.done = facts_.error = facts_.usage_only = facts_.usage_is_final = false;
+    facts_.done = facts_.error = facts_.usage_only = facts_.usage_is_final = facts_.output_is_unsaid = false;
     facts_.usage.reset();
     facts_.output_text_bytes = 0;
     facts_.usage_members.clear();
     finishes_choice_ = false;
 
-    const std::string_view data = collect_data(event);
+    const std::string_view data = facts_.error_data = collect_data(event);
     if (trim_json_space(data) == "[DONE]") {
         facts_.done = true;
         return facts_;
     }
     if (!scan_members(data)) return facts_;
-    if (operation_ == Operation::responses) {
-        read_response_event(data);
-    } else {
-        read_chunk(data);
+    switch (form_of(operation_)) {
+        case Form::responses:
+            read_response_event(data);
+            break;
+        case Form::messages:
+            read_message_event(data);
+            break;
+        case Form::transcript:
+            read_transcript_event(data);
+            break;
+        case Form::chunks:
+            read_chunk(data);
     }
     return facts_;
 }
@@ -196,8 +226,8 @@ std::string_view SseEventReader::collect_data(std::string_view event) {
 /// One pass over the names of all members: counts the text, and says whether there is something to be read exactly.
 /// Most events have no usage and no error, and are looked at only here.
 bool SseEventReader::scan_members(std::string_view data) {
-    const bool responses = operation_ == Operation::responses;
-    bool has_facts = responses && has_response_facts(event_name_);
+    const Form form = form_of(operation_);
+    bool has_facts = form != Form::chunks && has_facts_by_type(event_name_);
     std::uint64_t reasoning_bytes = 0;
     std::uint64_t reasoning_content_bytes = 0;
 
@@ -211,7 +241,7 @@ bool SseEventReader::scan_members(std::string_view data) {
         const char* quote = colon;
         while (quote != begin && (quote[-1] == ' ' || quote[-1] == '\t')) --quote;
         if (quote == begin || *--quote != '"') continue;
-        const Name name = name_before(begin, quote, responses);
+        const Name name = name_before(begin, quote, form);
         if (name == Name::other) continue;
         if (name == Name::facts) {
             has_facts = true;
@@ -225,7 +255,7 @@ bool SseEventReader::scan_members(std::string_view data) {
         if (name == Name::reasoning) reasoning_bytes += string.bytes;
         if (name == Name::reasoning_content) reasoning_content_bytes += string.bytes;
         if (name == Name::finish_reason) finishes_choice_ = true;
-        if (name == Name::type) has_facts = has_facts || has_response_facts(string.text);
+        if (name == Name::type) has_facts = has_facts || has_facts_by_type(string.text);
     }
     // Servers that are changing the name send the same text under both.
     facts_.output_text_bytes += std::max(reasoning_bytes, reasoning_content_bytes);
@@ -295,6 +325,59 @@ void SseEventReader::read_response_event(std::string_view data) {
         if (member.key != "usage") continue;
         if (const auto usage = usage_of_object(operation_, member.value)) facts_.usage = usage;
     }
+    facts_.usage_is_final = facts_.usage.has_value();
+}
+
+/// An event of Anthropic's dialect. message_start tells the input, each message_delta the totals so far.
+void SseEventReader::read_message_event(std::string_view data) {
+    std::string_view type = event_name_;
+    std::string_view message;
+    std::string_view usage;
+    bool error = false;
+    JsonMembers members(data);
+    JsonMember member;
+    while (members.next(member)) {
+        if (member.key == "type") type = plain_string(member.value);
+        if (member.key == "message") message = member.value;
+        if (member.key == "usage") usage = member.value;
+        if (member.key == "error") error = member.value != "null";
+    }
+    if (members.malformed()) return;
+    facts_.error = error || type == "error";
+    facts_.done = type == "message_stop";
+    if (usage.empty() && is_object(message)) {
+        JsonMembers inner(message);
+        while (inner.next(member)) {
+            if (member.key == "usage") usage = member.value;
+        }
+        if (inner.malformed()) return;
+    }
+    if (!is_object(usage)) return;
+    message_counts_.take(usage);
+    facts_.usage = message_counts_.usage();
+    message_delta_seen_ = message_delta_seen_ || type == "message_delta";
+    facts_.usage_is_final = facts_.usage.has_value() && message_delta_seen_;
+    facts_.output_is_unsaid = facts_.usage.has_value() && !message_delta_seen_;
+}
+
+/// Speech to text as a stream: OpenAI's typed events, or chunks like those of chat (vLLM).
+void SseEventReader::read_transcript_event(std::string_view data) {
+    std::string_view type = event_name_;
+    std::string_view usage;
+    JsonMembers members(data);
+    JsonMember member;
+    while (members.next(member)) {
+        if (member.key == "type") type = plain_string(member.value);
+        if (member.key == "usage") usage = member.value;
+    }
+    if (members.malformed()) return;
+    if (type != "transcript.text.done") {
+        read_chunk(data);
+        facts_.error = facts_.error || type == "error";
+        return;
+    }
+    facts_.done = true;
+    facts_.usage = usage_of_object(operation_, usage);
     facts_.usage_is_final = facts_.usage.has_value();
 }
 

@@ -10,6 +10,7 @@
 
 #include "lumen_core/money.h"
 #include "lumen_core/request_facts.h"
+#include "lumen_core/usage.h"
 
 namespace lumen {
 
@@ -27,16 +28,18 @@ struct EventPart {
 };
 
 struct SseEventFacts {
-    bool done = false;        ///< `[DONE]`, or an event that ends a response
-    bool error = false;       ///< the upstream reports an error
-    bool usage_only = false;  ///< carries a usage object and no choice
+    bool done = false;            ///< `[DONE]`, or the dialect's event that ends an answer
+    bool error = false;           ///< the upstream reports an error
+    std::string_view error_data;  ///< of an error: the event's data
+    bool usage_only = false;      ///< carries a usage object and no choice
     std::optional<Usage> usage;
-    bool usage_is_final = false;  ///< no choice comes with it, or one that finishes
+    bool usage_is_final = false;    ///< no choice comes with it, or one that finishes
+    bool output_is_unsaid = false;  ///< the usage was told before the output: of it only the input is known
     std::uint64_t output_text_bytes = 0;
     std::vector<EventPart> usage_members;  ///< with one comma each, in order: what remains without them is valid JSON
 };
 
-/// Reads events one after the other; keeps only memory to work in.
+/// Reads events one after the other. Keeps memory to work in, and of a messages stream the counts that came so far.
 class SseEventReader {
  public:
     explicit SseEventReader(Operation operation) noexcept : operation_(operation) {}
@@ -53,11 +56,15 @@ class SseEventReader {
     bool scan_members(std::string_view data);
     void read_chunk(std::string_view data);
     void read_response_event(std::string_view data);
+    void read_message_event(std::string_view data);
+    void read_transcript_event(std::string_view data);
     void mark_usage_member(std::size_t begin, std::size_t end);
     std::size_t event_offset(std::size_t data_offset) const noexcept;
 
     Operation operation_;
     SseEventFacts facts_;
+    MessageCounts message_counts_;
+    bool message_delta_seen_ = false;
     bool finishes_choice_ = false;  // the event being read has a finish_reason
     std::string_view event_name_;   // of the event being read
     std::vector<DataLine> data_lines_;

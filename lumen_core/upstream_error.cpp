@@ -106,14 +106,14 @@ bool is_credential(std::string_view word) noexcept {
 }
 
 /// Addresses, host names, credentials: nothing a caller should learn about what is behind the gate.
-bool gives_away(std::string_view word) {
+bool word_gives_away(std::string_view word) {
     while (!word.empty() && contains(".,:!?", word.substr(word.size() - 1))) word.remove_suffix(1);
     if (word.empty()) return false;
     return contains(word, "://") || word.substr(0, 5) == "unix:" || has_ipv4(word) || is_ipv6(word) ||
            is_host_with_port(word) || is_domain_name(word) || is_credential(word);
 }
 
-std::string without_what_gives_away(std::string_view text) {
+std::string cleaned(std::string_view text) {
     constexpr std::string_view kBetweenWords = " \t\r\n\"'`()<>{},;=|*";
     std::string clean;
     while (!text.empty()) {
@@ -123,7 +123,7 @@ std::string without_what_gives_away(std::string_view text) {
             text.remove_prefix(1);
             continue;
         }
-        clean += gives_away(word) ? kRemoved : word;
+        clean += word_gives_away(word) ? kRemoved : word;
         text.remove_prefix(word.size());
     }
     return clean;
@@ -145,7 +145,7 @@ bool is_dump(std::string_view text) noexcept {
 std::string identifier_or_none(std::string_view text) {
     const bool fits = !text.empty() && text.size() <= kMaxIdentifierBytes &&
                       all(text, [](char c) { return is_host_char(c) || c == '_' || c == '[' || c == ']'; });
-    return fits && !gives_away(text) ? std::string{text} : std::string{};
+    return fits && !word_gives_away(text) ? std::string{text} : std::string{};
 }
 
 bool is_type(std::string_view text) noexcept {
@@ -205,20 +205,41 @@ Said read_error(dom::parser& parser, std::string_view body) noexcept {
     return said;
 }
 
+std::string readable(int status, std::string_view message) {
+    if (!message.empty() && message.size() <= kMaxMessageBytes && !has_markup(message) && !is_dump(message)) {
+        return cleaned(message);
+    }
+    return "The model server answered with status " + std::to_string(status) + " and no readable message.";
+}
+
 }  // namespace
 
-std::string normalised_upstream_error(int status, std::string_view body) {
+bool gives_away(std::string_view text) {
+    return cleaned(text) != text;
+}
+
+std::string upstream_error_event(Operation operation, std::string_view data) {
+    constexpr int kStatus = 500;
+    if (operation == Operation::messages) {
+        return "event: error\ndata: " + normalised_upstream_error(Dialect::anthropic, kStatus, data) + "\n\n";
+    }
+    if (operation != Operation::responses) {
+        return "data: " + normalised_upstream_error(Dialect::openai, kStatus, data) + "\n\n";
+    }
+    std::string event = R"(event: error
+data: {"type":"error","code":null,"param":null,"message":")";
+    dom::parser parser;
+    append_json_escaped(event, readable(kStatus, read_error(parser, data).message));
+    return event += "\"}\n\n";
+}
+
+std::string normalised_upstream_error(Dialect dialect, int status, std::string_view body) {
     dom::parser parser;
     const Said said = read_error(parser, body);
 
     RefusalDetails details;
-    const std::string_view message = said.message;
-    if (!message.empty() && message.size() <= kMaxMessageBytes && !has_markup(message) && !is_dump(message)) {
-        details.message = without_what_gives_away(message);
-    } else {
-        details.message =
-            "The model server answered with status " + std::to_string(status) + " and no readable message.";
-    }
+    details.message = readable(status, said.message);
+    if (dialect == Dialect::anthropic) return anthropic_error_body(status, said.type, details.message);
     if (is_type(said.type)) {
         details.type = said.type;
     } else {
@@ -226,7 +247,7 @@ std::string normalised_upstream_error(int status, std::string_view body) {
     }
     details.param = identifier_or_none(said.param);
     details.code = identifier_or_none(said.code);
-    return openai_error_body(Refusal::bad_body, details);  // the row whose param and code are null
+    return error_body(dialect, Refusal::bad_body, details);  // the row whose param and code are null
 }
 
 }  // namespace lumen

@@ -64,4 +64,9 @@ std::vector<Splice> upstream_splices(const RequestFacts& facts, std::string_view
     return splices;
 }
 
+std::vector<Splice> form_splices(const RequestFacts& facts, std::string_view upstream_model) {
+    if (upstream_model == facts.model) return {};
+    return {replace(facts.model_value, std::string{upstream_model})};
+}
+
 }  // namespace lumen

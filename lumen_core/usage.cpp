@@ -2,9 +2,11 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "lumen_core/json_members.h"
+#include "lumen_core/request_facts.h"
 
 namespace lumen {
 namespace {
@@ -41,11 +43,17 @@ const FieldNames& field_names(Operation operation) noexcept {
         case Operation::completions:
             return kGenerating;
         case Operation::responses:
+        case Operation::audio_transcriptions:
+        case Operation::audio_translations:
+        case Operation::audio_speech:
+        case Operation::images_generations:
             return kResponses;
         case Operation::embeddings:
         case Operation::rerank:
         case Operation::score:
         case Operation::moderations:
+        case Operation::messages:
+        case Operation::count_tokens:
             break;
     }
     return kReading;
@@ -87,7 +95,78 @@ std::string_view usage_source_name(UsageSource source) noexcept {
     return "none";
 }
 
+void MessageCounts::take(std::string_view usage_object) noexcept {
+    const auto take_larger = [](std::string_view value, std::optional<std::uint64_t>& into) noexcept {
+        if (const auto count = count_of(value)) into = std::max(into, count);
+    };
+    MessageCounts read = *this;
+    JsonMembers members(usage_object);
+    for (JsonMember member; members.next(member);) {
+        if (member.key == "input_tokens") take_larger(member.value, read.input);
+        if (member.key == "cache_read_input_tokens") take_larger(member.value, read.cache_read);
+        if (member.key == "cache_creation_input_tokens") take_larger(member.value, read.cache_write);
+        if (member.key == "output_tokens") take_larger(member.value, read.output);
+    }
+    if (!members.malformed()) *this = read;
+}
+
+std::optional<Usage> MessageCounts::usage() const noexcept {
+    if (!input && !output) return std::nullopt;
+    Usage usage;
+    usage.cached_tokens = cache_read.value_or(0);
+    usage.cache_write_tokens = cache_write.value_or(0);
+    usage.input_tokens = input.value_or(0) + usage.cached_tokens + usage.cache_write_tokens;
+    usage.output_tokens = output.value_or(0);
+    return usage;
+}
+
+std::optional<std::uint64_t> seconds_as_ms(std::string_view value) noexcept {
+    constexpr std::uint64_t kMostSeconds = 366 * 24 * 3600;
+    if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
+    const std::size_t point = std::min(value.find('.'), value.size());
+    const auto seconds = count_of(value.substr(0, point));
+    if (!seconds || *seconds > kMostSeconds) return std::nullopt;
+    std::uint64_t ms = *seconds * 1000;
+    if (point == value.size()) return ms;
+    std::uint64_t place = 100;
+    bool more = false;
+    for (const char digit : value.substr(point + 1)) {
+        if (digit < '0' || digit > '9') return std::nullopt;
+        if (place == 0) more = more || digit != '0';
+        ms += static_cast<std::uint64_t>(digit - '0') * place;
+        place /= 10;
+    }
+    return more ? ms + 1 : ms;
+}
+
+namespace {
+
+/// Sound, timed: {"type":"duration","seconds":N}.
+std::optional<Usage> timed_usage(std::string_view object) noexcept {
+    std::optional<std::uint64_t> ms;
+    JsonMembers members(object);
+    for (JsonMember member; members.next(member);) {
+        if (member.key == "seconds") {
+            if (const auto read = seconds_as_ms(member.value)) ms = read;
+        }
+    }
+    if (!ms || members.malformed()) return std::nullopt;
+    Usage usage;
+    usage.audio_ms = *ms;
+    return usage;
+}
+
+}  // namespace
+
 std::optional<Usage> usage_of_object(Operation operation, std::string_view object) noexcept {
+    if (operation == Operation::messages) {
+        MessageCounts counts;
+        counts.take(object);
+        return counts.usage();
+    }
+    if (reads_audio(operation)) {
+        if (const auto timed = timed_usage(object)) return timed;
+    }
     const FieldNames& names = field_names(operation);
     std::optional<std::uint64_t> input;
     std::optional<std::uint64_t> output;

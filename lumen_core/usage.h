@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "lumen_core/money.h"
-#include "lumen_core/request_facts.h"
+#include "lumen_core/operation.h"
 
 namespace lumen {
 
@@ -25,6 +25,22 @@ std::optional<Usage> usage_of_json_answer(Operation operation, std::string_view 
 
 /// The same rules for the text of a usage object alone, as an event of a stream carries it. Allocates nothing.
 std::optional<Usage> usage_of_object(Operation operation, std::string_view object) noexcept;
+
+/// The counts of one usage object of Anthropic's dialect, of which events of a stream carry some each. They are totals
+/// so far, so the larger of two is the later one; servers that know a count only at the end say 0 before.
+struct MessageCounts {
+    std::optional<std::uint64_t> input;  ///< what was neither read from a cache nor written to one
+    std::optional<std::uint64_t> cache_read;
+    std::optional<std::uint64_t> cache_write;
+    std::optional<std::uint64_t> output;
+
+    void take(std::string_view usage_object) noexcept;
+    /// nullopt while neither input nor output is known.
+    std::optional<Usage> usage() const noexcept;
+};
+
+/// A length in seconds as JSON has it, a number or a string of one, in ms rounded up; at most a year.
+std::optional<std::uint64_t> seconds_as_ms(std::string_view value) noexcept;
 
 /// Estimate for answers whose usage never came: bytes ÷ 4, rounded up, per direction; 0 bytes are 0 tokens.
 Usage estimated_usage(std::uint64_t request_bytes, std::uint64_t output_text_bytes) noexcept;

@@ -1,16 +1,22 @@
 #include "ngx_lumen_module/admission.h"
 
+#include <openssl/crypto.h>
+
 #include <algorithm>
 
 #include "ngx_lumen_module/balancer.h"
 #include "ngx_lumen_module/caller.h"
+#include "ngx_lumen_module/catalogue_feed.h"
 #include "ngx_lumen_module/conf.h"
+#include "ngx_lumen_module/cors.h"
+#include "ngx_lumen_module/form_body.h"
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/local_api.h"
 #include "ngx_lumen_module/quota_headers.h"
 #include "ngx_lumen_module/redis_step.h"
 #include "ngx_lumen_module/refusal.h"
 #include "ngx_lumen_module/request_body.h"
+#include "ngx_lumen_module/request_headers.h"
 #include "ngx_lumen_module/settle.h"
 #include "ngx_lumen_module/shared_zone.h"
 
@@ -25,11 +31,12 @@ constexpr std::int64_t kProbeWhileDownMs = 10'000;
 void read_key(Request& request);
 void route(Request& request);
 void read_facts(Request& request);
+void read_form_facts(Request& request);
 void judge(Request& request);
+void let_pass(Request& request);
 void admit(Request& request);
 void on_admit(Request& request, RedisResult result, std::string_view text);
 void choose_endpoint(Request& request);
-void enter(Request& request);
 
 void refuse(Request& request, Refusal refusal, const RefusalDetails& details = {}) {
     send_refusal(request.r, &request, refusal, details);
@@ -56,16 +63,20 @@ std::string_view bearer_token(const ngx_http_request_t* r) noexcept {
     return token;
 }
 
-std::string_view request_header(const ngx_http_request_t* r, std::string_view lowercase_name) noexcept {
-    for (const ngx_list_part_t* part = &r->headers_in.headers.part; part != nullptr; part = part->next) {
-        const auto* headers = static_cast<const ngx_table_elt_t*>(part->elts);
-        for (ngx_uint_t i = 0; i < part->nelts; ++i) {
-            const ngx_table_elt_t& header = headers[i];
-            const std::string_view name(reinterpret_cast<const char*>(header.lowcase_key), header.key.len);
-            if (name == lowercase_name) return view(header.value);
-        }
-    }
-    return {};
+/// Whoever has it may list the models, and do nothing else.
+bool is_monitoring_token(const KeyHash& hash) noexcept {
+    const auto catalogue = current_catalogue();
+    return catalogue && catalogue->monitoring_token &&
+           CRYPTO_memcmp(catalogue->monitoring_token->data(), hash.data(), hash.size()) == 0;
+}
+
+bool is_read(const ngx_http_request_t* r) noexcept {
+    return (r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)) != 0;
+}
+
+void route_monitoring(Request& request) {
+    const bool lists = view(request.r->uri) == "/v1/models" && is_read(request.r);
+    return lists ? list_all_models(request) : refuse(request, Refusal::monitoring_only);
 }
 
 void read_key(Request& request) {
@@ -73,9 +84,10 @@ void read_key(Request& request) {
     if (key.empty()) key = request_header(request.r, "x-api-key");
     const KeyForm form = api_key_form(key);
     if (form == KeyForm::malformed) return refuse(request, Refusal::missing_key);
+    request.key_hash = main_conf(request.r)->key_hasher->hash(key);
+    if (form != KeyForm::own && is_monitoring_token(request.key_hash)) return route_monitoring(request);
     if (form == KeyForm::broken) return refuse(request, Refusal::invalid_key);
     request.foreign_key = form == KeyForm::foreign;
-    request.key_hash = main_conf(request.r)->key_hasher->hash(key);
     route(request);
 }
 
@@ -86,30 +98,48 @@ void refuse_method(Request& request, std::string_view allowed) {
     refuse(request, Refusal::method_not_allowed);
 }
 
+/// A second Content-Type might name another boundary, and a model server go by that one.
+std::string_view only_content_type(const ngx_http_request_t* r) noexcept {
+    const ngx_table_elt_t* first = r->headers_in.content_type;
+    if (first == nullptr) return {};
+    const bool twice = count_request_headers(r, "content-type") > 1;
+    return twice ? std::string_view() : view(first->value);
+}
+
+void route_form(Request& request) {
+    std::string boundary = form_boundary(only_content_type(request.r));
+    if (boundary.empty()) {
+        RefusalDetails details;
+        details.message = "The body of the request must be a form: send multipart/form-data with a boundary.";
+        return refuse(request, Refusal::bad_body, details);
+    }
+    expect_form(request, std::move(boundary));
+    identify(request, [](Request& identified) { read_body(identified, read_form_facts); });
+}
+
 void route(Request& request) {
     const ngx_http_request_t* r = request.r;
     std::string_view path = view(r->uri);
     if (path.substr(0, kApiRoot.size()) != kApiRoot) return refuse(request, Refusal::unknown_url);
     path.remove_prefix(kApiRoot.size());
 
-    if (is_model_listing(path)) {
-        if ((r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)) == 0) return refuse_method(request, "GET, HEAD");
-        return identify(request, list_models);
+    const bool about_account = is_account_call(path);
+    if (is_model_listing(path) || about_account) {
+        if (!is_read(r)) return refuse_method(request, "GET, HEAD");
+        return identify(request, about_account ? ask_admind : list_models);
     }
     const std::optional<Operation> operation = operation_of_path(path);
     if (!operation) return refuse(request, Refusal::unknown_url);
     if (r->method != NGX_HTTP_POST) return refuse_method(request, "POST");
     request.operation = *operation;
+    if (traits_of(*operation).body == BodyForm::multipart) return route_form(request);
     // Before the body is read: a stranger gets no memory for 16 MiB.
     identify(request, [](Request& identified) { read_body(identified, read_facts); });
 }
 
 // ---- the body's facts ----------------------------------------------------------------------------------------------
 
-void read_facts(Request& request) {
-    request.gate_began_us = monotonic_us();
-    static FactsReader reader;  // a worker reads one body at a time, in memory that it keeps
-    FactsResult result = reader.read(request.operation, request.body);
+void take_facts(Request& request, FactsResult result) {
     if (!result.facts) {
         RefusalDetails details;
         details.message = std::move(result.error.message);
@@ -119,6 +149,17 @@ void read_facts(Request& request) {
     }
     request.facts = std::move(*result.facts);
     judge(request);
+}
+
+void read_facts(Request& request) {
+    request.gate_began_us = monotonic_us();
+    static FactsReader reader;  // a worker reads one body at a time, in memory that it keeps
+    take_facts(request, reader.read(request.operation, request.body));
+}
+
+void read_form_facts(Request& request) {
+    request.gate_began_us = monotonic_us();
+    read_form(request, [](Request& whole) { take_facts(whole, form_result(whole)); });
 }
 
 // ---- model and policy ----------------------------------------------------------------------------------------------
@@ -140,6 +181,7 @@ void judge(Request& request) {
     request.model = request.catalogue->find(request.facts.model);
     const Refusal refusal = verdict_on(request);
     if (refusal != Refusal::none) return refuse_if_confirmed(request, refusal);
+    if (is_free(request.operation)) return authorise(request, let_pass, judge);
     request.price = &request.model->price_at(unix_ms());
     request.strict = request.policy->strict;
     admit(request);
@@ -148,8 +190,11 @@ void judge(Request& request) {
 // ---- the hold ------------------------------------------------------------------------------------------------------
 
 /// For the token rate: what the request says itself; settle puts the real number in its place.
-std::uint64_t declared_tokens(const RequestFacts& facts) noexcept {
-    return estimated_input_tokens(facts) + facts.max_output_tokens.value_or(0) * facts.choices;
+std::uint64_t declared_tokens(const Request& request) noexcept {
+    // Timed sound counts no tokens (spec/rest.md §7).
+    if (reads_audio(request.operation) && request.price->price.input_per_million == NanoCoins{0}) return 0;
+    const RequestFacts& facts = request.facts;
+    return estimated_input_tokens(request.operation, facts) + facts.max_output_tokens.value_or(0) * facts.choices;
 }
 
 /// There is no hold.
@@ -171,12 +216,12 @@ void admit(Request& request) {
     AdmitArguments arguments;
     arguments.request = request.id;
     arguments.identity = request.identity;
-    if (request.catalogue->api_consent && request.policy->verdict(request.model->id) == Verdict::needs_consent) {
+    if (needs_consent(request)) {
         arguments.consent_model = request.model->id;
         arguments.consent_since = request.model->consent_since;
     }
     arguments.hold = request.hold;
-    arguments.estimated_tokens = declared_tokens(request.facts);
+    arguments.estimated_tokens = declared_tokens(request);
     arguments.blob = blob.view();
     AdmitCall call(arguments);
     if (ask_redis(request, call, on_admit)) return;
@@ -190,9 +235,7 @@ void refuse_admission(Request& request, const LedgerReply& reply) {
     RefusalDetails details;
     switch (reply.reply) {
         case Reply::consent:
-            details.consent_url = request.catalogue->public_url + std::string(kConsentPage);
-            details.message = "This model must be acknowledged once before it is used. Do so at " +
-                              details.consent_url + ", then repeat the request.";
+            details = consent_details(request);
             break;
         case Reply::coins:
             details.retry_at = next_refill_that_helps(reply, request.hold, unix_ms());
@@ -239,6 +282,17 @@ void on_admit(Request& request, RedisResult result, std::string_view text) {
     choose_endpoint(request);
 }
 
+// ---- without a hold -------------------------------------------------------------------------------------------------
+
+/// Key and account are alive. Nothing is held or counted, but consent is asked for all the same: the endpoint gets what
+/// the request says.
+void let_pass(Request& request) {
+    confirm_consent(request, [](Request& confirmed) {
+        confirmed.stage = Stage::passing;
+        choose_endpoint(confirmed);
+    });
+}
+
 // ---- the endpoint --------------------------------------------------------------------------------------------------
 
 /// Until the first endpoint of the model is tried again, by a request or by a probe.
@@ -263,6 +317,12 @@ void choose_endpoint(Request& request) {
     refuse(request, refusal);
 }
 
+void begin(Request& request) {
+    return is_preflight(request.r) ? answer_preflight(request) : read_key(request);
+}
+
+}  // namespace
+
 // ---- on to the proxy -----------------------------------------------------------------------------------------------
 
 void enter(Request& request) {
@@ -273,15 +333,13 @@ void enter(Request& request) {
     ngx_http_core_run_phases(r);
 }
 
-}  // namespace
-
 ngx_int_t gate(ngx_http_request_t* r) noexcept {
     if (r != r->main || !location_conf(r)->enabled) return NGX_DECLINED;
     if (const Request* known = find_request(r)) return known->gate_result;
     return guarded(r->connection->log, "gate", ngx_int_t{NGX_HTTP_INTERNAL_SERVER_ERROR}, [&]() -> ngx_int_t {
         Request* request = make_request(r);
         if (request == nullptr) return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        if (!await_start(*request, read_key)) read_key(*request);
+        if (!await_start(*request, begin)) begin(*request);
         return NGX_DONE;
     });
 }

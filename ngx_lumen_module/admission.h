@@ -8,4 +8,7 @@ namespace lumen {
 /// Handler of the precontent phase, so nginx's own allow/deny, auth_request and limit_req have spoken (T14).
 ngx_int_t gate(ngx_http_request_t* r) noexcept;
 
+/// The request goes on to what its location does with it.
+void enter(Request& request);
+
 }  // namespace lumen

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "ngx_lumen_module/conf.h"
+#include "ngx_lumen_module/cors.h"
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/metrics.h"
 #include "ngx_lumen_module/quota_headers.h"
@@ -44,14 +45,23 @@ Refusal refusal_of_status(ngx_uint_t status) noexcept {
     }
 }
 
+/// admind could not be asked: that is about the books, and about no model server.
+void explain_books_away(Request& request, RefusalDetails& details) {
+    details.message = "The books can't be read at the moment. Try again in a few seconds.";
+    request.r->headers_out.status = NGX_HTTP_SERVICE_UNAVAILABLE;
+    add_header(request.r, "retry-after", "1");
+}
+
 void replace_error_page(Request& request) {
     ngx_http_request_t* r = request.r;
-    const Refusal refusal = refusal_of_status(r->headers_out.status);
+    const bool books_away = request.asks_admind && r->headers_out.status >= NGX_HTTP_INTERNAL_SERVER_ERROR;
+    const Refusal refusal = books_away ? Refusal::billing_unavailable : refusal_of_status(r->headers_out.status);
     if (refusal == Refusal::none) return;
     RefusalDetails details;
+    if (books_away) explain_books_away(request, details);
     if (refusal == Refusal::bad_body)
         details.message = "The request could not be understood: its headers are not valid.";
-    request.error_page = openai_error_body(refusal, details);
+    request.error_page = error_body(request.dialect, refusal, details);
     request.refusal = refusal;
     if (request.stage == Stage::reading) request.stage = Stage::refused;
     count_refusal(refusal);
@@ -92,6 +102,9 @@ ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
             add_rate_limits(r, request->request_rate, request->token_rate);
         }
         if (made_by_nginx(r)) replace_error_page(*request);
+        add_cors_headers(r);
+        // Anthropic's SDKs look for it under this name.
+        if (request->dialect == Dialect::anthropic) add_header(r, "request-id", request->id.view());
         return next_header_filter(r);
     });
 }

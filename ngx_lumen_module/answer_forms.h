@@ -23,7 +23,7 @@ ngx_int_t pass_stream(Request& request, ngx_chain_t* in);
 ngx_int_t pass_waiting(Request& request);
 
 // whole_answer.cpp
-ngx_int_t pass_held_json(Request& request, ngx_chain_t* in);
+ngx_int_t pass_held(Request& request, ngx_chain_t* in);
 ngx_int_t pass_long_json(Request& request, ngx_chain_t* in);
 ngx_int_t pass_opaque(Request& request, ngx_chain_t* in);
 ngx_int_t pass_refusal(Request& request, ngx_chain_t* in);

@@ -49,7 +49,8 @@ void drop_upstream_headers(ngx_http_request_t* r) noexcept {
 void add_answer_headers(Request& request) {
     ngx_http_request_t* r = request.r;
     const Routing& routing = request.routing;
-    if (!request.unlimited) add_header(r, "x-lumen-balance", format_coins(request.balance_after_hold));
+    const bool has_hold = request.stage != Stage::passing && !request.unlimited;
+    if (has_hold) add_header(r, "x-lumen-balance", format_coins(request.balance_after_hold));
     if (routing.endpoint != nullptr) add_header(r, "x-lumen-endpoint", routing.endpoint->name);
     add_header(r, "x-lumen-attempts", std::to_string(routing.attempts));
     add_header(r, "x-lumen-overhead-us", std::to_string(request.gate_us));
@@ -65,7 +66,7 @@ void make_refusal_header(Request& request, Refusal refusal, std::size_t body_byt
     const RefusalRow& row = refusal_row(refusal);
     drop_headers(r, [](const ngx_table_elt_t&) { return false; });
     r->headers_out.content_encoding = nullptr;
-    r->headers_out.status = static_cast<ngx_uint_t>(row.status);
+    r->headers_out.status = static_cast<ngx_uint_t>(refusal_status(request.dialect, refusal));
     r->headers_out.status_line.len = 0;
     set_json_content_type(r);
     set_content_length(r, static_cast<off_t>(body_bytes));

@@ -1,30 +1,84 @@
 #include "ngx_lumen_module/answer_metering.h"
 
+#include <algorithm>
+
 namespace lumen {
+namespace {
+
+/// Something that is not counted in tokens is what is paid for.
+bool paid_by_token(const Request& request) noexcept {
+    const bool text = !reads_audio(request.operation) && request.operation != Operation::audio_speech &&
+                      request.operation != Operation::images_generations;
+    const Price& price = request.price->price;
+    return text || price.input_per_million > NanoCoins{0} || price.output_per_million > NanoCoins{0};
+}
+
+/// What the request itself and the text that came say, where the endpoint said nothing.
+Usage estimate(const Request& request) noexcept {
+    const RequestFacts& facts = request.facts;
+    Usage usage;
+    usage.characters = facts.characters;
+    if (reads_audio(request.operation)) usage.audio_ms = estimated_audio_ms(facts);
+    if (request.operation == Operation::images_generations) usage.images = facts.choices;
+    if (!paid_by_token(request)) return usage;
+
+    const bool spoken = request.operation == Operation::audio_speech;  // what came is sound, and no text
+    const Usage tokens = estimated_usage(estimated_text_bytes(facts), spoken ? 0 : request.metering.output_bytes);
+    usage.output_tokens = tokens.output_tokens;
+    usage.input_tokens =
+        reads_audio(request.operation) ? estimated_input_tokens(request.operation, facts) : tokens.input_tokens;
+    const std::uint64_t window = request.model->context_window;
+    if (window > 0 && traits_of(request.operation).generates_text) {
+        usage.input_tokens = std::min(usage.input_tokens, window * std::max(facts.choices, 1U));
+    }
+    return usage;
+}
+
+/// Characters and pictures are counted, not estimated: with no price on tokens, nothing else matters.
+void take_estimate(Request& request) noexcept {
+    request.metering.usage = estimate(request);
+    const bool counted = !reads_audio(request.operation) && !paid_by_token(request);
+    request.metering.source = counted ? UsageSource::final : UsageSource::estimated;
+}
+
+}  // namespace
 
 void meter_stream(Request& request) {
     Metering& metering = request.metering;
     const StreamMeter& stream = *metering.stream;
     metering.output_bytes = stream.output_text_bytes();
     metering.source = stream.usage_source();
-    if (metering.source != UsageSource::none) {
-        metering.usage = stream.usage();
-    } else if (metering.output_bytes > 0) {
-        metering.usage = estimated_usage(request.facts.input_bytes, metering.output_bytes);
-        metering.source = UsageSource::estimated;
+    if (metering.source == UsageSource::none) {
+        if (metering.output_bytes > 0) take_estimate(request);
+        return;
     }
+    metering.usage = stream.usage();
+    if (!stream.output_is_unsaid() || metering.output_bytes == 0) return;
+    const Usage seen = estimated_usage(0, metering.output_bytes);
+    metering.usage.output_tokens = std::max(metering.usage.output_tokens, seen.output_tokens);
+    metering.source = UsageSource::estimated;
 }
 
 void meter_json(Request& request, const JsonMeter& json) {
     Metering& metering = request.metering;
+    if (request.stage == Stage::passing) return;
     metering.output_bytes = json.output_text_bytes();
     if (const std::optional<Usage> usage = usage_of_object(request.operation, json.usage_object())) {
         metering.usage = *usage;
+        metering.usage.images = json.images();
         metering.source = UsageSource::final;
         return;
     }
-    metering.usage = estimated_usage(request.facts.input_bytes, metering.output_bytes);
-    metering.source = UsageSource::estimated;
+    take_estimate(request);
+    if (request.operation == Operation::images_generations) metering.usage.images = json.images();
+    if (const std::optional<std::uint64_t> said_ms = seconds_as_ms(json.duration())) {
+        metering.usage.audio_ms = *said_ms;
+        if (!paid_by_token(request)) metering.source = UsageSource::final;
+    }
+}
+
+void meter_unread(Request& request) noexcept {
+    if (request.stage != Stage::passing) take_estimate(request);
 }
 
 void forget_usage(Request& request) noexcept {

@@ -9,6 +9,8 @@ namespace lumen {
 void meter_stream(Request& request);
 /// From what was read of a JSON answer: its usage, or an estimate by what was asked and generated.
 void meter_json(Request& request, const JsonMeter& json);
+/// From the request alone and how much came, of an answer that is not read: compressed, sound, or plain text.
+void meter_unread(Request& request) noexcept;
 /// The answer never became whole and the client got nothing of it: nothing is charged.
 void forget_usage(Request& request) noexcept;
 

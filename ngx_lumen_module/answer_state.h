@@ -13,6 +13,7 @@ enum class AnswerForm : std::uint8_t {
     opaque,     ///< compressed: passes unread
     stream,     ///< server-sent events
     held_json,  ///< kept until it is whole, as its cost is a header (T62)
+    held_text,  ///< the same, of an answer that is no JSON: it tells nothing about its usage
     long_json,  ///< too long for that: read while it passes
     refusal,    ///< an error of the endpoint, to be told in our words
 };
@@ -29,7 +30,7 @@ struct AnswerState {
     bool header_sent = false;
     bool ended = false;  ///< the last buffer was sent, or must not be
 
-    std::string held;  ///< held_json, refusal: the body so far; later the body that is sent
+    std::string held;  ///< held_*, refusal: the body so far; later the body that is sent
     std::optional<JsonMeter> json;
 
     // stream

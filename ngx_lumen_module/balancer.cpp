@@ -197,6 +197,10 @@ ngx_int_t connect_to(ngx_peer_connection_t* pc, Request& request) {
 
 /// The next endpoint, with the request rebuilt for it: path, model name and credentials are its own (T34).
 ngx_int_t fail_over(Request& request) {
+    if (request.metering.client_gone) {
+        request.r->connection->error = 1;  // nobody waits for another endpoint's answer: nginx ends the request
+        return NGX_BUSY;
+    }
     const std::optional<EndpointPick> picked = pick(request);
     if (!picked) return NGX_BUSY;
     begin_attempt(request, *picked);

@@ -7,6 +7,7 @@
 
 #include "ngx_lumen_module/foreign_key_limit.h"
 #include "ngx_lumen_module/identity_cache.h"
+#include "ngx_lumen_module/local_api.h"
 #include "ngx_lumen_module/quota_headers.h"
 #include "ngx_lumen_module/redis_step.h"
 #include "ngx_lumen_module/refusal.h"
@@ -37,6 +38,15 @@ void on_auth(Request& request, RedisResult result, std::string_view text) {
     if (reply.reply == Reply::ok) return std::exchange(request.next, nullptr)(request);
     if (reply.reply != Reply::policy) return refuse(request, refusal_of(reply.reply));
     if (accept_policies(request, reply)) std::exchange(request.reconsider, nullptr)(request);
+}
+
+void on_consent(Request& request, RedisResult result, std::string_view text) {
+    if (result != RedisResult::reply) return refuse(request, Refusal::billing_unavailable);
+    const ngx_int_t version = ngx_atoi(reinterpret_cast<u_char*>(const_cast<char*>(text.data())), text.size());
+    if (version != NGX_ERROR && version >= request.model->consent_since) {
+        return std::exchange(request.next, nullptr)(request);
+    }
+    send_refusal(request.r, &request, Refusal::model_consent_required, consent_details(request));
 }
 
 /// The policy behind an id; 0 is none, which is no failure.
@@ -122,6 +132,26 @@ bool know_rights(Request& request, Step again) {
         refuse(request, Refusal::billing_unavailable);
     }
     return false;
+}
+
+RefusalDetails consent_details(const Request& request) {
+    RefusalDetails details;
+    details.consent_url = request.catalogue->public_url + std::string(kConsentPage);
+    details.message = "This model must be acknowledged once before it is used. Do so at " + details.consent_url +
+                      ", then repeat the request.";
+    return details;
+}
+
+bool needs_consent(const Request& request) noexcept {
+    return request.catalogue->api_consent && request.policy->verdict(request.model->id) == Verdict::needs_consent;
+}
+
+void confirm_consent(Request& request, Step next) {
+    if (!needs_consent(request)) return next(request);
+    request.next = next;
+    const std::string account = account_key(request.identity.account);
+    const std::string field = "c:" + std::to_string(request.model->id);
+    if (!ask_redis(request, {"HGET", account, field}, on_consent)) refuse(request, Refusal::billing_unavailable);
 }
 
 Refusal refusal_of(Reply reply) noexcept {

@@ -22,6 +22,13 @@ bool know_rights(Request& request, Step again);
 /// The policies in a POLICY reply: remembered for the next requests with this key. false: refused, as it never settles.
 bool accept_policies(Request& request, const LedgerReply& reply);
 
+/// Goes on with `next` if the account has agreed to request.model where that is asked for. For calls without an admit,
+/// which looks at it itself.
+void confirm_consent(Request& request, Step next);
+bool needs_consent(const Request& request) noexcept;
+/// What the refusal says: where consent is given.
+RefusalDetails consent_details(const Request& request);
+
 /// The refusals that lookup, auth and admit have in common.
 Refusal refusal_of(Reply reply) noexcept;
 

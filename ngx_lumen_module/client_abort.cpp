@@ -64,7 +64,8 @@ void begin_drain(Request& request) {
     ngx_http_request_t* r = request.r;
     request.metering.client_gone = true;
     count_interrupted(InterruptedBy::client);
-    r->connection->error = 1;         // no further endpoint is asked for it
+    // The connection is not marked as broken before the answer has been read: a subrequest that ended meanwhile, such
+    // as a mirror's, would take the request with it.
     r->connection->write->ready = 1;  // a full socket must not stop the reading
     ngx_event_t& timer = request.routing.drain.event;
     timer.handler = on_drain_timer;

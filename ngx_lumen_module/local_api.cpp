@@ -1,12 +1,16 @@
 #include "ngx_lumen_module/local_api.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "ngx_lumen_module/admission.h"
 #include "ngx_lumen_module/caller.h"
+#include "ngx_lumen_module/catalogue_feed.h"
 #include "ngx_lumen_module/redis_step.h"
 #include "ngx_lumen_module/refusal.h"
+#include "ngx_lumen_module/shared_zone.h"
 
 namespace lumen {
 namespace {
@@ -48,13 +52,35 @@ bool includes_need_consent(ngx_http_request_t* r) noexcept {
     return ngx_http_arg(r, name, 7, &value) == NGX_OK && view(value) == kIncludeNeedConsent;
 }
 
-/// The listing is one JSON object; the members that depend on the caller go before its closing brace.
-void append_listing(std::string& out, const Request& request, const CatalogueModel& model, Access access) {
+/// How the model's endpoints stand now, in the words of the pages.
+std::string_view status_name(const CatalogueModel& model) noexcept {
+    if (model.disabled) return "disabled";
+    std::size_t working = 0;
+    for (const CatalogueEndpoint& endpoint : model.endpoints) {
+        EndpointState* state = endpoint_state(endpoint.id);
+        const bool ejected =
+            state != nullptr && endpoint_status(read_health(*state), unix_ms()) == EndpointStatus::ejected;
+        if (!endpoint.draining && !ejected) ++working;
+    }
+    if (working == 0) return "down";
+    return working == model.endpoints.size() ? "ok" : "degraded";
+}
+
+/// The listing is one JSON object; the members that depend on the hour and the caller go before its closing brace.
+void append_listing(std::string& out, const Request& request, const CatalogueModel& model,
+                    std::optional<Access> access) {
     std::string_view listing = model.listing;
     listing.remove_suffix(listing.size() - listing.rfind('}'));
     out.append(listing);
     if (listing.size() > 1) out.push_back(',');
-    out.append(R"("lumen":{"access":")").append(access_name(access)).append(R"(","consent_url":)");
+    out.append(R"("status":")").append(status_name(model)).append(R"(","instances":)");
+    out.append(std::to_string(model.endpoints.size())).append(R"(,"lumen":{"access":)");
+    if (access) {
+        out.append(1, '"').append(access_name(*access)).append(1, '"');
+    } else {
+        out.append("null");  // nobody's
+    }
+    out.append(R"(,"consent_url":)");
     if (access == Access::need_consent) {
         out.push_back('"');
         append_json_escaped(out, request.catalogue->public_url);
@@ -158,6 +184,38 @@ void answer_models(Request& request) {
 
 bool is_model_listing(std::string_view path) noexcept {
     return path.substr(0, kModels.size()) == kModels && (path.size() == kModels.size() || path[kModels.size()] == '/');
+}
+
+void list_all_models(Request& request) {
+    request.catalogue = current_catalogue();
+    std::string body = R"({"object":"list","data":[)";
+    for (const CatalogueModel& model : request.catalogue->models) {
+        if (model.disabled) continue;
+        if (body.back() == '}') body.push_back(',');
+        append_listing(body, request, model, std::nullopt);
+    }
+    answer(request, body += "]}");
+}
+
+bool is_account_call(std::string_view path) noexcept {
+    constexpr std::string_view kUsage = "usage/";
+    return path == "key" || path.substr(0, kUsage.size()) == kUsage;
+}
+
+void ask_admind(Request& request) {
+    if (!know_rights(request, ask_admind)) return;
+    authorise(
+        request,
+        [](Request& confirmed) {
+            if (!comes_from_allowed_address(confirmed)) {
+                send_refusal(confirmed.r, &confirmed, Refusal::ip_not_allowed, {});
+                return;
+            }
+            confirmed.stage = Stage::passing;
+            confirmed.asks_admind = true;
+            enter(confirmed);
+        },
+        ask_admind);
 }
 
 void list_models(Request& request) {

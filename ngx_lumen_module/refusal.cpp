@@ -13,7 +13,7 @@ constexpr std::string_view kBillingSeconds = "1";
 
 ngx_uint_t status_of(ngx_http_request_t* r, Refusal refusal) noexcept {
     if (refusal == Refusal::out_of_coins) return location_conf(r)->exhausted_status;
-    return static_cast<ngx_uint_t>(refusal_row(refusal).status);
+    return static_cast<ngx_uint_t>(refusal_status(dialect_of(r), refusal));
 }
 
 // What the row itself asks for; headers that depend on the case were added by who refuses.
@@ -92,7 +92,7 @@ void send_body(ngx_http_request_t* r, std::string_view body) {
 }
 
 ngx_int_t send_refusal(ngx_http_request_t* r, Request* request, Refusal refusal, const RefusalDetails& details) {
-    const std::string body = openai_error_body(refusal, details);
+    const std::string body = error_body(request != nullptr ? request->dialect : dialect_of(r), refusal, details);
     if (request != nullptr) {
         request->refusal = refusal;
         request->gate_result = NGX_DONE;

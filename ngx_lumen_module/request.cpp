@@ -51,6 +51,7 @@ Request* make_request(ngx_http_request_t* r) {
     if (cleanup == nullptr) return nullptr;
     auto* request = new (cleanup->data) Request;
     request->r = r;
+    request->dialect = dialect_of(r);
     cleanup->handler = end_request;
     request->id = new_request_id();
     request->began_us = monotonic_us();
@@ -70,6 +71,12 @@ RequestId new_request_id() {
         left = kStock;
     }
     return make_request_id(unix_ms(), stock[--left]);
+}
+
+Dialect dialect_of(const ngx_http_request_t* r) noexcept {
+    const std::string_view path = view(r->uri);
+    return path.substr(0, kApiRoot.size()) == kApiRoot ? dialect_of_path(path.substr(kApiRoot.size()))
+                                                       : Dialect::openai;
 }
 
 std::int64_t monotonic_us() noexcept {

@@ -10,6 +10,7 @@
 #include "lumen_core/api_error.h"
 #include "lumen_core/catalogue.h"
 #include "lumen_core/ledger_protocol.h"
+#include "lumen_core/operation.h"
 #include "lumen_core/request_facts.h"
 #include "lumen_core/sse.h"
 #include "lumen_core/trace_context.h"
@@ -22,6 +23,7 @@ namespace lumen {
 
 struct AnswerState;
 struct EndpointState;
+struct FormReading;
 struct RedisCall;
 
 /// A timer that cannot outlive its request (T30).
@@ -46,6 +48,7 @@ enum class Stage : std::uint8_t {
     admitting,  ///< admit sent; ring slot ADMITTING
     running,    ///< hold in place; ring slot RUNNING
     settling,   ///< cost known, or void; handed to settle.cpp, which owns the ring slot from here on
+    passing,    ///< free of charge: on its way without a hold, nothing to settle
     refused,    ///< answered by us, nothing held
 };
 
@@ -105,8 +108,10 @@ struct Request {
     bool catalogue_fetched = false;  ///< once for this request, not again
 
     std::shared_ptr<const Catalogue> catalogue;
+    Dialect dialect = Dialect::openai;
     Operation operation = Operation::chat_completions;
     KeyHash key_hash{};
+    bool asks_admind = false;  ///< about its key or a call: admind answers it
     bool foreign_key = false;  ///< not of our form: only a lookup can tell it from noise
     Identity identity;
     const CatalogueModel* model = nullptr;        ///< into *catalogue
@@ -114,7 +119,8 @@ struct Request {
     const CataloguePolicy* key_policy = nullptr;  ///< the key's own; null: it adds nothing
     const CataloguePrice* price = nullptr;
     RequestFacts facts;
-    std::string_view body;  ///< whole, in r->pool, followed by kJsonPadding bytes
+    std::string_view body;  ///< whole: in r->pool, followed by kJsonPadding bytes; a form also mapped from its file
+    std::shared_ptr<FormReading> form;  ///< of a body that is read a slice at a time
     bool strict = false;
 
     NanoCoins hold;          ///< as it stands in Redis
@@ -147,6 +153,9 @@ Request* find_request(ngx_http_request_t* r) noexcept;
 Request* make_request(ngx_http_request_t* r);
 
 RequestId new_request_id();
+
+/// In which words whoever sent this wants to be answered.
+Dialect dialect_of(const ngx_http_request_t* r) noexcept;
 
 std::int64_t monotonic_us() noexcept;  ///< CLOCK_MONOTONIC, by vDSO
 std::int64_t unix_ms() noexcept;       ///< nginx's cached wall clock

@@ -1,7 +1,10 @@
 #include "ngx_lumen_module/request_body.h"
 
+#include <sys/mman.h>
+
 #include <utility>
 
+#include "lumen_core/form_facts.h"
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/refusal.h"
 
@@ -33,6 +36,36 @@ bool append(u_char*& to, ngx_buf_t& buf) {
     return got == static_cast<ssize_t>(bytes);
 }
 
+/// A body that nginx wrote to a file, which is then its only buffer.
+bool is_in_file(const ngx_chain_t& chain) noexcept {
+    return chain.next == nullptr && chain.buf->in_file && chain.buf->file_pos == 0;
+}
+
+struct Mapping {
+    void* bytes;
+    std::size_t length;
+};
+
+/// A form may be far larger than what a worker should have in memory: its file is mapped, so that only what is looked
+/// at or sent is there. Nobody but nginx knows the file, and nginx only removes it.
+bool map_file(Request& request, const ngx_buf_t& buf, std::size_t bytes) {
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(request.r->pool, sizeof(Mapping));
+    if (cleanup == nullptr) return false;
+    void* mapped = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, buf.file->fd, 0);
+    if (mapped == MAP_FAILED) {
+        ngx_log_error(NGX_LOG_ERR, request.r->connection->log, ngx_errno, "lumen: a body's file can't be mapped");
+        return false;
+    }
+    madvise(mapped, bytes, MADV_SEQUENTIAL);
+    *static_cast<Mapping*>(cleanup->data) = {mapped, bytes};
+    cleanup->handler = [](void* data) {
+        const auto& mapping = *static_cast<Mapping*>(data);
+        munmap(mapping.bytes, mapping.length);
+    };
+    request.body = {static_cast<const char*>(mapped), bytes};
+    return true;
+}
+
 /// false: no memory, or the temporary file cannot be read.
 bool lay_out(Request& request, std::size_t bytes) {
     ngx_http_request_t* r = request.r;
@@ -42,6 +75,7 @@ bool lay_out(Request& request, std::size_t bytes) {
         request.body = {reinterpret_cast<const char*>(chain->buf->pos), bytes};
         return true;
     }
+    if (request.form && is_in_file(*chain)) return map_file(request, *chain->buf, bytes);
     auto* whole = static_cast<u_char*>(ngx_pnalloc(r->pool, bytes + kJsonPadding));
     if (whole == nullptr) return false;
     u_char* to = whole;
@@ -63,7 +97,7 @@ void on_body(ngx_http_request_t* r) {
     }
     const bool done = guarded(r->connection->log, "request body", false, [&] {
         const std::size_t bytes = r->request_body != nullptr ? bytes_of(r->request_body->bufs) : 0;
-        if (bytes > kMaxJsonBodyBytes) {
+        if (bytes > (request->form ? kMaxFormBytes : kMaxJsonBodyBytes)) {
             send_refusal(r, request, Refusal::body_too_large, {});
             return true;
         }

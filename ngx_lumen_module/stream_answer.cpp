@@ -81,7 +81,7 @@ bool add_error_event(Request& request, Refusal refusal) {
     AnswerState& answer = *request.metering.answer;
     std::string event;
     if (answer.last_byte != '\n') event = "\n\n";  // the client must not read it as part of a cut event
-    event += openai_error_event(refusal, {});
+    event += error_event(request.dialect, refusal, {});
     request.refusal = refusal;
     return answer.output.add_text(request.r->pool, event, nullptr);
 }

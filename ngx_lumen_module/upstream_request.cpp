@@ -6,26 +6,6 @@
 namespace lumen {
 namespace {
 
-std::string_view operation_path(Operation operation) noexcept {
-    switch (operation) {
-        case Operation::chat_completions:
-            return "chat/completions";
-        case Operation::completions:
-            return "completions";
-        case Operation::responses:
-            return "responses";
-        case Operation::embeddings:
-            return "embeddings";
-        case Operation::rerank:
-            return "rerank";
-        case Operation::score:
-            return "score";
-        case Operation::moderations:
-            return "moderations";
-    }
-    return "";
-}
-
 /// A chain made back to front or front to back would do; this one appends.
 class ChainBuilder {
  public:
@@ -77,11 +57,19 @@ bool append_spliced(ChainBuilder& out, const Request& request, const std::vector
     return out.append(request.body.data() + done, request.body.size() - done);
 }
 
-/// The endpoint's own path; what the client put behind `?` is not passed on: no operation of ours has parameters there.
+/// What the client put behind `?` is not passed on, as no operation of ours has parameters there, but for the one that
+/// Anthropic's SDKs put there for what is new.
+ngx_str_t upstream_args(const Request& request) noexcept {
+    constexpr std::string_view kBeta = "beta=true";
+    const ngx_str_t& args = request.routing.client_args;
+    return request.dialect == Dialect::anthropic && view(args) == kBeta ? args : ngx_str_t{0, nullptr};
+}
+
+/// The endpoint's own path.
 bool set_path(Request& request) {
     ngx_http_request_t* r = request.r;
     const std::string path =
-        request.routing.endpoint->path_prefix + "/" + std::string(operation_path(request.operation));
+        request.routing.endpoint->path_prefix + "/" + std::string(traits_of(request.operation).path);
     const char* kept = keep(r->pool, path);
     if (kept == nullptr) return false;
     if (request.routing.client_uri.len == 0) {
@@ -89,7 +77,7 @@ bool set_path(Request& request) {
         request.routing.client_args = r->args;
     }
     r->uri = {path.size(), reinterpret_cast<u_char*>(const_cast<char*>(kept))};
-    ngx_str_null(&r->args);
+    r->args = upstream_args(request);
     r->valid_unparsed_uri = 0;  // else proxy sends the client's own line (T63)
     r->quoted_uri = 0;          // the prefix is in its final form: it must not be escaped again
     return true;
@@ -107,8 +95,10 @@ ngx_int_t build_upstream_request(Request& request) {
     const CatalogueEndpoint& endpoint = *request.routing.endpoint;
     const bool ask_usage =
         request.facts.stream && !request.facts.wants_usage && takes_stream_options(request.operation);
-    const std::vector<Splice> splices = upstream_splices(request.facts, request.body, endpoint.upstream_model,
-                                                         ask_usage, ask_usage && endpoint.continuous_usage);
+    const std::vector<Splice> splices = request.form
+                                            ? form_splices(request.facts, endpoint.upstream_model)
+                                            : upstream_splices(request.facts, request.body, endpoint.upstream_model,
+                                                               ask_usage, ask_usage && endpoint.continuous_usage);
     ChainBuilder body(r->pool);
     if (!append_spliced(body, request, splices) || !set_path(request)) return NGX_ERROR;
     r->request_body->bufs = body.chain();

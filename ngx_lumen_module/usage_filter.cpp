@@ -12,6 +12,9 @@
 namespace lumen {
 namespace {
 
+constexpr ngx_uint_t kUnprocessable = 422;     // nginx has no name for it
+constexpr ngx_uint_t kOverloadedStatus = 529;  // Anthropic's
+
 bool starts_with(const ngx_str_t& text, std::string_view prefix) noexcept {
     return text.len >= prefix.size() &&
            ngx_strncasecmp(text.data, reinterpret_cast<u_char*>(const_cast<char*>(prefix.data())), prefix.size()) == 0;
@@ -30,20 +33,37 @@ Refusal refusal_of_upstream(ngx_uint_t status) noexcept {
             return Refusal::upstream_auth_failed;
         case NGX_HTTP_TOO_MANY_REQUESTS:
         case NGX_HTTP_SERVICE_UNAVAILABLE:
+        case kOverloadedStatus:
             return Refusal::overloaded;
         case NGX_HTTP_GATEWAY_TIME_OUT:
             return Refusal::upstream_timeout;
+        // What a caller can mend in its request, or may repeat. Other words of an endpoint are between it and us: its
+        // 402 is about our account there, and no caller must take it for its own.
+        case NGX_HTTP_BAD_REQUEST:
+        case NGX_HTTP_NOT_FOUND:
+        case NGX_HTTP_REQUEST_TIME_OUT:
+        case NGX_HTTP_CONFLICT:
+        case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
+        case NGX_HTTP_UNSUPPORTED_MEDIA_TYPE:
+        case kUnprocessable:
+            return Refusal::none;
         default:
-            return status >= 400 && status < 500 ? Refusal::none : Refusal::upstream_error;
+            return Refusal::upstream_error;
     }
 }
 
-AnswerForm form_of(const ngx_http_request_t* r) noexcept {
+AnswerForm form_of(const ngx_http_request_t* r, Operation operation) noexcept {
     if (r->headers_out.status / 100 != 2) return AnswerForm::refusal;
     if (r->headers_out.content_encoding != nullptr && r->headers_out.content_encoding->value.len > 0) {
         return AnswerForm::opaque;  // compressed unasked (T45)
     }
-    if (starts_with(r->headers_out.content_type, "text/event-stream")) return AnswerForm::stream;
+    if (starts_with(r->headers_out.content_type, "text/event-stream")) {
+        return traits_of(operation).streams ? AnswerForm::stream : AnswerForm::opaque;
+    }
+    if (operation == Operation::audio_speech) return AnswerForm::opaque;  // sound: to be heard at once
+    // A transcript may be plain text, with or without times.
+    const bool is_text = reads_audio(operation) && !starts_with(r->headers_out.content_type, "application/json");
+    if (is_text) return AnswerForm::held_text;
     const bool too_long = r->headers_out.content_length_n > static_cast<off_t>(kMaxMeteredJsonBytes);
     return too_long ? AnswerForm::long_json : AnswerForm::held_json;
 }
@@ -78,13 +98,14 @@ ngx_int_t take_header(Request& request) {
     }
     request.metering.upstream_status = static_cast<std::uint16_t>(status);
     endpoint_answered(request, status);
-    const AnswerForm form = form_of(r);
+    const AnswerForm form = form_of(r, request.operation);
     begin_answer(request, form);
     drop_upstream_headers(r);
     add_answer_headers(request);
     r->main_filter_need_in_memory = 1;
     if (form == AnswerForm::refusal) request.refusal = refusal_of_upstream(r->headers_out.status);
-    if (form == AnswerForm::refusal || form == AnswerForm::held_json) return NGX_OK;  // sent with the body (T62)
+    const bool held = form == AnswerForm::held_json || form == AnswerForm::held_text;
+    if (form == AnswerForm::refusal || held) return NGX_OK;  // sent with the body (T62)
     request.metering.answer->header_sent = true;
     return next_filters().header(r);
 }
@@ -94,7 +115,7 @@ void explain_error_page(Request& request) {
     const Refusal stopped_by = request.metering.stopped_by;
     if (stopped_by != Refusal::none) {
         request.refusal = stopped_by;
-        request.error_page = openai_error_body(stopped_by, {});
+        request.error_page = error_body(request.dialect, stopped_by, {});
         make_refusal_header(request, stopped_by, request.error_page.size());
     }
     add_answer_headers(request);
@@ -116,7 +137,8 @@ ngx_int_t pass_body(Request& request, ngx_chain_t* in) {
         case AnswerForm::stream:
             return pass_stream(request, in);
         case AnswerForm::held_json:
-            return pass_held_json(request, in);
+        case AnswerForm::held_text:
+            return pass_held(request, in);
         case AnswerForm::long_json:
             return pass_long_json(request, in);
         case AnswerForm::refusal:
@@ -135,7 +157,10 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in) noexcept {
     if (sent || (in == nullptr && answer.form != AnswerForm::stream)) {
         return answer.header_sent ? next_filters().body(r, in) : NGX_OK;
     }
-    return guarded(r->connection->log, "answer body", ngx_int_t{NGX_ERROR}, [&] { return pass_body(*request, in); });
+    const ngx_int_t rc =
+        guarded(r->connection->log, "answer body", ngx_int_t{NGX_ERROR}, [&] { return pass_body(*request, in); });
+    if (request->metering.client_gone && answer.ended) r->connection->error = 1;  // read to its end: nothing to send
+    return rc;
 }
 
 /// Makes nginx see an error of the endpoint: then it finishes the answer by itself, through our filters (T49).

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "lumen_core/caller_identity.h"
+#include "ngx_lumen_module/conf.h"
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/request.h"
 #include "ngx_lumen_module/settle.h"
@@ -64,9 +66,29 @@ std::string upstream_tls_name(const Request& request) {
     return host.substr(0, host.find(':'));
 }
 
+std::string credential(const Request& request) {
+    return request.routing.endpoint != nullptr ? request.routing.endpoint->credential : std::string();
+}
+
+/// Anthropic itself takes its keys only in x-api-key; others that speak its dialect take either.
 std::string upstream_authorization(const Request& request) {
-    const CatalogueEndpoint* endpoint = request.routing.endpoint;
-    return endpoint == nullptr || endpoint->credential.empty() ? std::string() : "Bearer " + endpoint->credential;
+    constexpr std::string_view kAnthropicKey = "sk-ant-";
+    const std::string secret = credential(request);
+    const bool only_as_key =
+        request.dialect == Dialect::anthropic && secret.compare(0, kAnthropicKey.size(), kAnthropicKey) == 0;
+    return secret.empty() || only_as_key ? std::string() : "Bearer " + secret;
+}
+
+/// Who is calling, for admind: only on what the gate has authorised (T19: find_request never gives it to a subrequest).
+std::string identity(const Request& request) {
+    if (!request.asks_admind) return {};
+    const std::string_view target = view(request.r->unparsed_uri);
+    const CallerIdentity caller{request.identity.account, request.identity.key, unix_ms()};
+    return sign_caller_identity(view(main_conf(request.r)->secret), caller, target.substr(0, target.find('?')));
+}
+
+std::string upstream_api_key(const Request& request) {
+    return request.dialect == Dialect::anthropic ? credential(request) : std::string();
 }
 
 const Variable kVariables[] = {
@@ -109,6 +131,8 @@ const Variable kVariables[] = {
     {ngx_string("lumen_upstream_host"), upstream_host},
     {ngx_string("lumen_upstream_tls_name"), upstream_tls_name},
     {ngx_string("lumen_upstream_authorization"), upstream_authorization},
+    {ngx_string("lumen_upstream_api_key"), upstream_api_key},
+    {ngx_string("lumen_identity"), identity},
 };
 
 ngx_int_t get_variable(ngx_http_request_t* r, ngx_http_variable_value_t* value, uintptr_t data) {

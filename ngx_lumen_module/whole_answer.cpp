@@ -41,7 +41,7 @@ ngx_int_t send_refusal_instead(Request& request, Refusal refusal) {
     AnswerState& answer = *request.metering.answer;
     request.refusal = refusal;
     count_refusal(refusal);
-    answer.held = openai_error_body(refusal, {});
+    answer.held = error_body(request.dialect, refusal, {});
     make_refusal_header(request, refusal, answer.held.size());
     settle_request(request);  // after the header: its status is what the ledger says the client got
     return send_held(request, true);
@@ -60,18 +60,24 @@ ngx_int_t give_up_held(Request& request) {
 
 ngx_int_t finish_held(Request& request) {
     AnswerState& answer = *request.metering.answer;
-    if (!answer.json->whole()) return give_up_held(request);
-    meter_json(request, *answer.json);
+    if (answer.json && !answer.json->whole()) return give_up_held(request);
+    if (answer.json) {
+        meter_json(request, *answer.json);
+    } else {
+        meter_unread(request);
+    }
     request.metering.complete = true;
+    const bool priced = request.stage == Stage::running;
     settle_request(request);
-    add_header(request.r, "x-lumen-cost", format_coins_fixed(request.cost));
+    if (priced) add_header(request.r, "x-lumen-cost", format_coins_fixed(request.cost));
     set_content_length(request.r, static_cast<off_t>(answer.held.size()));
     return send_held(request, true);
 }
 
 /// Longer than may be held: what was kept goes out, the rest is read while it passes.
-ngx_int_t become_long(Request& request) {
-    request.metering.answer->form = AnswerForm::long_json;
+ngx_int_t let_pass(Request& request) {
+    AnswerState& answer = *request.metering.answer;
+    answer.form = answer.json ? AnswerForm::long_json : AnswerForm::opaque;
     return send_held(request, false);
 }
 
@@ -80,7 +86,7 @@ ngx_int_t finish_refusal(Request& request) {
     ngx_http_request_t* r = request.r;
     const int status = static_cast<int>(r->headers_out.status);
     settle_request(request);
-    answer.held = normalised_upstream_error(status, answer.held);
+    answer.held = normalised_upstream_error(request.dialect, status, answer.held);
     set_json_content_type(r);
     r->headers_out.content_encoding = nullptr;
     set_content_length(r, static_cast<off_t>(answer.held.size()));
@@ -109,12 +115,16 @@ ngx_int_t cut_off(Request& request) {
 
 }  // namespace
 
-ngx_int_t pass_held_json(Request& request, ngx_chain_t* in) {
+ngx_int_t pass_held(Request& request, ngx_chain_t* in) {
     AnswerState& answer = *request.metering.answer;
     for (; in != nullptr; in = in->next) {
         ngx_buf_t& buf = *in->buf;
         const std::string_view bytes = bytes_of(buf);
-        answer.json->feed(bytes);
+        if (answer.json) {
+            answer.json->feed(bytes);
+        } else {
+            request.metering.output_bytes += bytes.size();
+        }
         answer.held += bytes;
         const bool last = buf.last_buf != 0;
         const bool cut = bytes.empty() && upstream_was_cut(request, buf);
@@ -122,9 +132,9 @@ ngx_int_t pass_held_json(Request& request, ngx_chain_t* in) {
         if (cut) return give_up_held(request);
         if (last) return finish_held(request);
         if (answer.held.size() > kMaxMeteredJsonBytes) {
-            const ngx_int_t rc = become_long(request);
+            const ngx_int_t rc = let_pass(request);
             if (rc == NGX_ERROR || rc > NGX_OK || in->next == nullptr) return rc;
-            return pass_long_json(request, in->next);
+            return answer.json ? pass_long_json(request, in->next) : pass_opaque(request, in->next);
         }
     }
     return NGX_OK;
@@ -154,9 +164,12 @@ ngx_int_t pass_opaque(Request& request, ngx_chain_t* in) {
         metering.output_bytes += bytes_of(*link->buf).size();
         const bool cut = bytes_of(*link->buf).empty() && upstream_was_cut(request, *link->buf);
         if (!cut && !link->buf->last_buf) continue;
-        metering.usage = estimated_usage(request.facts.input_bytes, metering.output_bytes);
-        metering.source = UsageSource::estimated;
-        if (cut) return cut_off(request);
+        meter_unread(request);
+        if (cut) {
+            // How much of a sound is missing can't be told: none of it is charged.
+            if (request.operation == Operation::audio_speech) forget_usage(request);
+            return cut_off(request);
+        }
         metering.complete = true;
         settle_request(request);
         metering.answer->ended = true;

@@ -60,6 +60,9 @@ const Row kTable[] = {
     {"wrong_method", Refusal::method_not_allowed, 405, "invalid_request_error", "method_not_allowed", "", false},
     {"body_not_json", Refusal::bad_body, 400, "invalid_request_error", "", "", false},
     {"body_too_large", Refusal::body_too_large, 413, "invalid_request_error", "request_too_large", "", false},
+    {"monitoring_token_elsewhere", Refusal::monitoring_only, 403, "permission_error", "monitoring_only", "", true},
+    {"usage_of_no_call_of_this_key", Refusal::unknown_request, 404, "invalid_request_error", "request_not_found", "",
+     false},
 };
 
 /// A member of the error object: its text, "null", or "absent".
@@ -87,17 +90,52 @@ TEST_P(ErrorTable, row_is_answered_as_the_spec_says) {
     EXPECT_FALSE(refusal_label(row.refusal).empty());
     EXPECT_GT(ours.message.size(), 30U) << "says what happened and what the caller can do";
 
-    const std::string body = openai_error_body(row.refusal, {});
+    const std::string body = error_body(Dialect::openai, row.refusal, {});
     EXPECT_EQ(member(body, "message"), ours.message);
     EXPECT_EQ(member(body, "type"), row.type);
     EXPECT_EQ(member(body, "code"), or_null(row.code));
     EXPECT_EQ(member(body, "param"), or_null(row.param));
     for (const char* detail : {"consent_url", "retry_at", "scope"}) EXPECT_EQ(member(body, detail), "absent");
-    EXPECT_EQ(openai_error_event(row.refusal, {}), "data: " + body + "\n\n");
+    EXPECT_EQ(error_event(Dialect::openai, row.refusal, {}), "data: " + body + "\n\n");
 }
 
 INSTANTIATE_TEST_SUITE_P(spec_api_md, ErrorTable, testing::ValuesIn(kTable),
                          [](const auto& instance) { return std::string{instance.param.situation}; });
+
+/// The words of Anthropic's envelope for a row's status, billing for what is about coins whatever the status.
+std::string anthropic_type(const Row& row) {
+    if (row.type == std::string{"insufficient_quota"}) return "billing_error";
+    if (row.refusal == Refusal::overloaded) return "overloaded_error";
+    switch (row.status) {
+        case 400:
+        case 405:
+            return "invalid_request_error";
+        case 401:
+            return "authentication_error";
+        case 403:
+            return "permission_error";
+        case 404:
+            return "not_found_error";
+        case 413:
+            return "request_too_large";
+        case 429:
+            return "rate_limit_error";
+        default:
+            return "api_error";
+    }
+}
+
+TEST_P(ErrorTable, row_is_told_in_anthropics_words) {
+    const Row& row = GetParam();
+    const std::string body = error_body(Dialect::anthropic, row.refusal, {});
+    EXPECT_EQ(body.find(R"({"type":"error","error":{"type":")"), 0U) << body;
+    EXPECT_EQ(member(body, "type"), anthropic_type(row));
+    EXPECT_EQ(member(body, "message"), refusal_row(row.refusal).message);
+    for (const char* other : {"code", "param", "scope"}) EXPECT_EQ(member(body, other), "absent");
+    EXPECT_EQ(error_event(Dialect::anthropic, row.refusal, {}), "event: error\ndata: " + body + "\n\n");
+    EXPECT_EQ(refusal_status(Dialect::openai, row.refusal), row.status);
+    EXPECT_EQ(refusal_status(Dialect::anthropic, row.refusal), row.refusal == Refusal::overloaded ? 529 : row.status);
+}
 
 TEST(api_error, table_covers_every_refusal) {
     std::set<Refusal> covered{Refusal::none};
@@ -116,7 +154,7 @@ TEST(api_error, details_take_the_place_of_the_row) {
     details.message = "Say \"please\"\n";
     details.param = "stream";
     details.code = "invalid_value";
-    const std::string body = openai_error_body(Refusal::bad_body, details);
+    const std::string body = error_body(Dialect::openai, Refusal::bad_body, details);
     EXPECT_EQ(member(body, "message"), "Say \"please\"\n");
     EXPECT_EQ(member(body, "param"), "stream");
     EXPECT_EQ(member(body, "code"), "invalid_value");
@@ -124,25 +162,26 @@ TEST(api_error, details_take_the_place_of_the_row) {
 
     RefusalDetails tokens;
     tokens.type = "tokens";
-    EXPECT_EQ(member(openai_error_body(Refusal::rate_limited, tokens), "type"), "tokens");
+    EXPECT_EQ(member(error_body(Dialect::openai, Refusal::rate_limited, tokens), "type"), "tokens");
 }
 
 TEST(api_error, details_add_their_members) {
     RefusalDetails details;
     details.consent_url = "https://lumen.example/profile?model=a&b";
-    EXPECT_EQ(member(openai_error_body(Refusal::model_consent_required, details), "consent_url"), details.consent_url);
+    EXPECT_EQ(member(error_body(Dialect::openai, Refusal::model_consent_required, details), "consent_url"),
+              details.consent_url);
     details = {};
     details.retry_at = "2026-12-01T10:00:00Z";
-    EXPECT_EQ(member(openai_error_body(Refusal::out_of_coins, details), "retry_at"), details.retry_at);
+    EXPECT_EQ(member(error_body(Dialect::openai, Refusal::out_of_coins, details), "retry_at"), details.retry_at);
     details = {};
     details.scope = "key";
-    EXPECT_EQ(member(openai_error_body(Refusal::key_cap_reached, details), "scope"), "key");
+    EXPECT_EQ(member(error_body(Dialect::openai, Refusal::key_cap_reached, details), "scope"), "key");
 }
 
 TEST(api_error, an_event_stays_one_line_whatever_is_in_it) {
     RefusalDetails details;
     details.message = "a\n\ndata: [DONE]\r\n\r\n";
-    const std::string event = openai_error_event(Refusal::upstream_interrupted, details);
+    const std::string event = error_event(Dialect::openai, Refusal::upstream_interrupted, details);
     EXPECT_EQ(event.find_first_of("\r\n"), event.size() - 2);
     EXPECT_EQ(member(event.substr(6), "message"), details.message);
 }
@@ -152,7 +191,7 @@ TEST(api_error, every_byte_sequence_becomes_valid_json) {
         for (int second = 0; second < 256; ++second) {
             RefusalDetails details;
             details.message = {'x', static_cast<char>(first), static_cast<char>(second), 'y'};
-            const std::string read = member(openai_error_body(Refusal::bad_body, details), "message");
+            const std::string read = member(error_body(Dialect::openai, Refusal::bad_body, details), "message");
             ASSERT_EQ(read.front(), 'x') << first << ' ' << second << ' ' << read;
             ASSERT_EQ(read.back(), 'y');
             if (first < 0x80 && second < 0x80) {

@@ -42,6 +42,10 @@ TEST(catalogue, golden_document_is_read_whole) {
     EXPECT_EQ(catalogue.version, 42);
     EXPECT_EQ(catalogue.public_url, "https://lumen.example.edu");
     EXPECT_TRUE(catalogue.api_consent);
+    ASSERT_TRUE(catalogue.monitoring_token);
+    EXPECT_EQ(key_hash_hex(*catalogue.monitoring_token),
+              "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+    EXPECT_EQ(catalogue.cors_origins, std::vector<std::string>{"https://app.example.edu"});
     ASSERT_EQ(catalogue.models.size(), 3u);
     EXPECT_EQ(catalogue.models[0].name, "llama-3.3-70b");
     EXPECT_EQ(catalogue.models[1].name, "qwen-3-coder");
@@ -256,6 +260,9 @@ INSTANTIATE_TEST_SUITE_P(
         WrongDocument{"format", set("/format", 2), "format: must be 1"},
         WrongDocument{"version_zero", set("/version", 0), "version: must be 1 to 9223372036854775807"},
         WrongDocument{"settings_no_object", set("/settings", 1), "settings: must be an object"},
+        WrongDocument{"monitoring_no_hash", set("/settings/monitoring_token_hash", "abc"),
+                      "settings.monitoring_token_hash: must be empty or 64 hex digits"},
+        WrongDocument{"cors_no_origin", set("/settings/cors", Json::array({"a b"})), "settings.cors: must be origins"},
         WrongDocument{"models_no_list", set("/models", Json::object()), "models: must be an array"},
         WrongDocument{"model_no_object", set("/models/1", 7), "models[1]: must be an object"},
         WrongDocument{"model_id_zero", set("/models/0/id", 0), "models[0].id: must be 1 to 9223372036854775807"},

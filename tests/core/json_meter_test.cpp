@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace lumen {
 namespace {
 
@@ -81,6 +85,32 @@ TEST(JsonMeterBounds, a_usage_beyond_its_bound_is_not_read) {
     const Metered got = meter(Operation::chat_completions, answer, 100);
     EXPECT_TRUE(got.whole);
     EXPECT_EQ(got.usage, "");
+}
+
+TEST(json_meter, counts_the_pictures_of_an_answer) {
+    const std::string answer =
+        R"({"created":1,"data":[{"b64_json":"[{}]","x":{"y":[{}]}},{"url":"u"}],"usage":{"data":[{}]}})";
+    for (std::size_t piece = 1; piece <= answer.size(); ++piece) {
+        JsonMeter json(Operation::images_generations);
+        for (std::size_t at = 0; at < answer.size(); at += piece) json.feed(std::string_view(answer).substr(at, piece));
+        ASSERT_EQ(json.images(), 2U) << piece;
+    }
+}
+
+TEST(json_meter, reads_how_long_a_sound_was) {
+    for (const auto& [member, duration] :
+         std::vector<std::pair<std::string, std::string>>{{R"("duration":8.47)", "8.47"},
+                                                          {R"("duration" : "8.47" )", "8.47"},
+                                                          {R"("duration":null)", "null"},
+                                                          {R"("segments":[{"duration":1}])", ""}}) {
+        const std::string answer = R"({"text":"duration\":9",)" + member + R"(,"x":12})";
+        for (std::size_t piece = 1; piece <= answer.size(); ++piece) {
+            JsonMeter json(Operation::audio_transcriptions);
+            for (std::size_t at = 0; at < answer.size(); at += piece)
+                json.feed(std::string_view(answer).substr(at, piece));
+            ASSERT_EQ(json.duration(), duration) << member << " in pieces of " << piece;
+        }
+    }
 }
 
 }  // namespace

@@ -385,16 +385,85 @@ TEST(request_facts, random_changes_of_a_body_are_facts_or_a_refusal) {
 }
 
 TEST(request_facts, estimates_bound_the_input) {
+    constexpr Operation kChat = Operation::chat_completions;
     RequestFacts facts;
-    EXPECT_EQ(estimated_input_tokens(facts), 1U);
-    EXPECT_EQ(upper_bound_input_tokens(facts), 1U);
+    EXPECT_EQ(estimated_input_tokens(kChat, facts), 1U);
     facts.input_bytes = 3;
-    EXPECT_EQ(estimated_input_tokens(facts), 1U);
+    EXPECT_EQ(estimated_input_tokens(kChat, facts), 1U);
     facts.input_bytes = 4;
-    EXPECT_EQ(estimated_input_tokens(facts), 2U);
+    EXPECT_EQ(estimated_input_tokens(kChat, facts), 2U);
     facts.input_bytes = 3'000;
-    EXPECT_EQ(estimated_input_tokens(facts), 1'000U);
-    EXPECT_EQ(upper_bound_input_tokens(facts), 3'000U);
+    EXPECT_EQ(estimated_input_tokens(kChat, facts), 1'000U);
+    EXPECT_EQ(upper_bound_input_tokens(kChat, facts, 0), 3'000U + kTemplateTokens);
+    EXPECT_EQ(upper_bound_input_tokens(kChat, facts, 2'000), 2'000U) << "a model reads no more than its window";
+    facts.choices = 3;
+    EXPECT_EQ(upper_bound_input_tokens(kChat, facts, 1'000), 3'000U) << "of each prompt";
+    EXPECT_EQ(upper_bound_input_tokens(Operation::embeddings, facts, 10), 3'000U + kTemplateTokens);
+}
+
+/// An address of a few bytes may be read as thousands of tokens, and megabytes of base64 as no more than that.
+TEST(request_facts, images_and_files_have_bounds_of_their_own) {
+    const std::string text =
+        R"({"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"What is it?"})";
+    const auto bound = [&](const std::string& part, Operation operation = Operation::chat_completions) {
+        const RequestFacts facts = facts_of(text + part + "]}]}", operation);
+        return upper_bound_input_tokens(operation, facts, 0) - facts.input_bytes - kTemplateTokens;
+    };
+    EXPECT_EQ(bound(""), 0U);
+    EXPECT_EQ(bound(R"(,{"type":"image_url","image_url":{"url":"https://e.x/a.png"}})"), kMaxImageTokens);
+    EXPECT_EQ(bound(R"(,{"type":"image","source":{"type":"url","url":"https://e.x/a.png"}})", Operation::messages),
+              kMaxImageTokens);
+    EXPECT_EQ(bound(R"(,{"type":"input_audio","input_audio":{"data":"AAAA"}})"), kMaxReferenceTokens);
+    EXPECT_EQ(bound(R"(,{"video\u005furl":{"url":"https://e.x/v"}})"), kMaxReferenceTokens) << "however it is escaped";
+
+    const RequestFacts response =
+        facts_of(R"({"model":"m","input":"and?","previous_response_id":"resp_1"})", Operation::responses);
+    EXPECT_EQ(response.reference_tokens, kMaxReferenceTokens);
+
+    const std::string picture(400'000, 'Q');
+    const RequestFacts chat =
+        facts_of(text + R"(,{"type":"image_url","image_url":{"url":"data:image/png;base64,)" + picture + "\"}}]}]}");
+    EXPECT_GT(upper_bound_input_tokens(Operation::chat_completions, chat, 0), picture.size());
+    EXPECT_LT(estimated_input_tokens(Operation::chat_completions, chat), 2'000U) << "a picture is not read as text";
+    const RequestFacts prose = facts_of(text + R"(,{"type":"text","text":")" + std::string(9'000, '.') + "\"}]}]}");
+    EXPECT_GT(estimated_input_tokens(Operation::chat_completions, prose), 2'900U);
+}
+
+TEST(request_facts, pairs_are_read_in_all_combinations) {
+    const RequestFacts facts =
+        facts_of(R"({"model":"m","query":"0123456789","documents":["a","b","c"]})", Operation::rerank);
+    EXPECT_EQ(facts.pairs, 3U);
+    EXPECT_EQ(upper_bound_input_tokens(Operation::rerank, facts, 0),
+              facts.input_bytes + kTemplateTokens + 3 * (12 + kPairTokens));
+}
+
+TEST(request_facts, spoken_characters_are_code_points) {
+    const auto characters = [](const std::string& input) {
+        return facts_of(R"({"model":"m","input":")" + input + "\"}", Operation::audio_speech).characters;
+    };
+    EXPECT_EQ(characters("hello"), 5U);
+    EXPECT_EQ(characters(R"(gr\u00fc\u00df)"), 4U);
+    EXPECT_EQ(characters("grüß 🙂"), 6U);
+    EXPECT_EQ(characters(R"(\ud83d\ude42\n)"), 2U);
+    EXPECT_EQ(characters(""), 0U);
+    expect_refused(R"({"model":"m"})", "input", false, Operation::audio_speech);
+    expect_refused(R"({"model":"m","input":["a"]})", "input", true, Operation::audio_speech);
+}
+
+TEST(request_facts, pictures_are_counted_and_never_streamed) {
+    EXPECT_EQ(facts_of(R"({"model":"m","prompt":"a cat","n":4,"stream":false})", Operation::images_generations).choices,
+              4U);
+    expect_refused(R"({"model":"m","prompt":"a cat","stream":true})", "stream", true, Operation::images_generations);
+}
+
+TEST(request_facts, of_a_message_are_read) {
+    const RequestFacts facts = facts_of(
+        R"({"model":"claude","max_tokens":50,"stream":true,"system":"Be kind.","messages":[{"role":"user","content":"Hi"}]})",
+        Operation::messages);
+    EXPECT_EQ(facts.model, "claude");
+    EXPECT_TRUE(facts.stream);
+    EXPECT_EQ(facts.max_output_tokens, 50U);
+    EXPECT_FALSE(facts.stream_options);
 }
 
 TEST(request_facts, only_priced_paths_are_operations) {

@@ -184,7 +184,7 @@ class StreamMaker {
                                                         "]",
                                                         "{",
                                                         "[",
-                                                        ":",
+                                                        " :",  // two in a row would look like an address
                                                         ",",
                                                         "data: [DONE]\n\n",
                                                         "\"content\":\"",

@@ -207,27 +207,16 @@ TEST(stream_meter, cuts_usage_out_without_copying) {
     EXPECT_EQ(out.pieces[1].data(), event.data() + event.find(",\"choices\""));
 }
 
-TEST(stream_meter, holds_nothing_back_that_cannot_close_the_stream) {
-    Metering metering(Operation::chat_completions, false);
-    std::string fed;
-    for (const char* part :
-         {"data: {\"choices\":[{\"delta\":{\"cont", "ent\":\"a", "\"}}]}", "\n", "\n: comm", "ent\n\n"}) {
-        metering.feed(part);
-        fed += part;
-        EXPECT_EQ(metering.output(), fed);
+TEST(stream_meter, holds_an_event_back_until_it_is_whole) {
+    for (const bool hide_usage : {false, true}) {
+        Metering metering(Operation::chat_completions, hide_usage);
+        metering.feed(": comment\n\ndata: {\"choices\":[{\"delta\":{\"cont");
+        EXPECT_EQ(metering.output(), ": comment\n\n");
+        metering.feed("ent\":\"a\"}}]}\n");
+        EXPECT_EQ(metering.output(), ": comment\n\n");
+        metering.feed("\n");
+        EXPECT_EQ(metering.output(), ": comment\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
     }
-}
-
-TEST(stream_meter, lets_a_line_go_as_soon_as_it_cannot_close_the_stream) {
-    Metering metering(Operation::chat_completions, false);
-    metering.feed("data: ");
-    EXPECT_EQ(metering.output(), "");
-    metering.feed("{");
-    EXPECT_EQ(metering.output(), "data: {");
-    metering.feed("}\n\ndata: [DO");
-    EXPECT_EQ(metering.output(), "data: {}\n\n");
-    metering.feed("PE");
-    EXPECT_EQ(metering.output(), "data: {}\n\ndata: [DOPE");
 }
 
 TEST(stream_meter, names_the_closing_event_once_and_where_a_comment_fits) {
@@ -304,6 +293,77 @@ TEST(stream_meter, null_error_is_no_error) {
     EXPECT_FALSE(metered(Operation::chat_completions, false, {"data: {\"error\":null,\"choices\":[]}\n\n"}).error);
     EXPECT_FALSE(metered(Operation::chat_completions, false, {"data: {\"x\":{\"error\":\"nested\"}}\n\n"}).error);
     EXPECT_TRUE(metered(Operation::chat_completions, false, {"data: {\"error\":\"flat\"}\n\n"}).error);
+}
+
+TEST(stream_meter, tells_an_error_of_the_upstream_without_what_it_gives_away) {
+    const std::string said = R"(cannot reach http://10.0.0.7:8000/v1 with key sk-secret-of-ours)";
+    const auto told = [](Operation operation, const std::string& event) {
+        Metered whole = metered(operation, true, {event});
+        EXPECT_TRUE(whole.error);
+        for (const char* secret : {"10.0.0.7", "sk-secret"}) EXPECT_EQ(whole.output.find(secret), std::string::npos);
+        EXPECT_NE(whole.output.find("cannot reach [removed] with key [removed]"), std::string::npos) << whole.output;
+        return whole.output;
+    };
+    told(Operation::chat_completions, "data: {\"error\":{\"message\":\"" + said + "\",\"code\":500}}\n\n");
+    const std::string message = told(Operation::messages,
+                                     "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\","
+                                     "\"message\":\"" +
+                                         said + "\"}}\n\n");
+    EXPECT_EQ(message.find("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\""), 0U);
+    const std::string response =
+        told(Operation::responses, "event: error\ndata: {\"type\":\"error\",\"message\":\"" + said + "\"}\n\n");
+    EXPECT_EQ(response.find("event: error\ndata: {\"type\":\"error\","), 0U);
+}
+
+std::string message_event(const std::string& type, const std::string& members) {
+    return "event: " + type + "\ndata: {\"type\":\"" + type + "\"" + (members.empty() ? "" : ",") + members + "}\n\n";
+}
+const std::string kMessageStart = message_event(
+    "message_start",
+    R"("message":{"id":"msg_1","content":[],"usage":{"input_tokens":11,"cache_creation_input_tokens":5,"cache_read_input_tokens":7,"output_tokens":1}})");
+const std::string kMessageText =
+    message_event("content_block_delta", R"("index":0,"delta":{"type":"text_delta","text":"hello"})") +
+    message_event("content_block_delta", R"("index":0,"delta":{"type":"thinking_delta","thinking":"hm"})") +
+    message_event("content_block_delta", R"("index":1,"delta":{"type":"input_json_delta","partial_json":"{\"a\":"})");
+const std::string kMessageEnd =
+    message_event("message_delta", R"("delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9})") +
+    message_event("message_stop", "");
+
+TEST(stream_meter, adds_up_a_message_from_its_start_and_its_deltas) {
+    const std::string stream = kMessageStart + message_event("ping", "") + kMessageText + kMessageEnd;
+    for (std::size_t cut = 0; cut <= stream.size(); ++cut) {
+        const Metered seen = metered(Operation::messages, true, {stream.substr(0, cut), stream.substr(cut)});
+        ASSERT_EQ(seen.output, stream);
+        ASSERT_EQ(seen.closing_at, stream.find("event: message_stop"));
+        ASSERT_TRUE(seen.done);
+        ASSERT_EQ(seen.source, UsageSource::final);
+        ASSERT_EQ(seen.usage, (std::vector<std::uint64_t>{23, 7, 5, 9, 0}));
+        ASSERT_EQ(seen.text, 5U + 2U + 5U);
+    }
+}
+
+TEST(stream_meter, of_a_message_that_breaks_off_knows_the_input) {
+    StreamMeter meter(Operation::messages, true);
+    StreamOutput out;
+    meter.feed(kMessageStart + kMessageText, out);
+    EXPECT_EQ(meter.usage_source(), UsageSource::continuous);
+    EXPECT_TRUE(meter.output_is_unsaid());
+    EXPECT_EQ(meter.usage().input_tokens, 23U);
+    EXPECT_FALSE(meter.done_seen());
+    meter.feed(message_event("message_delta", R"("usage":{"input_tokens":0,"output_tokens":9})"), out);
+    EXPECT_FALSE(meter.output_is_unsaid());
+    EXPECT_EQ(meter.usage().input_tokens, 23U) << "counts only grow";
+}
+
+TEST(stream_meter, ends_a_transcript_at_its_last_event) {
+    const Metered seen =
+        metered(Operation::audio_transcriptions, true,
+                {"data: {\"type\":\"transcript.text.delta\",\"delta\":\"I heard\"}\n\n",
+                 "data: {\"type\":\"transcript.text.done\",\"text\":\"I heard\",\"usage\":{\"type\":\"tokens\","
+                 "\"input_tokens\":14,\"output_tokens\":3,\"total_tokens\":17}}\n\ndata: [DONE]\n\n"});
+    EXPECT_TRUE(seen.done);
+    EXPECT_EQ(seen.usage, (std::vector<std::uint64_t>{14, 0, 0, 3, 0}));
+    EXPECT_EQ(seen.text, 7U);
 }
 
 TEST(stream_meter, drops_usage_that_comes_without_choices_only_if_hidden_and_no_error) {

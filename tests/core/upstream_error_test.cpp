@@ -20,7 +20,7 @@ std::string text_or_null(simdjson::dom::element error, std::string_view name) {
 }
 
 Error normalised(int status, std::string_view body) {
-    const std::string text = normalised_upstream_error(status, body);
+    const std::string text = normalised_upstream_error(Dialect::openai, status, body);
     simdjson::dom::parser parser;
     simdjson::dom::element error;
     EXPECT_EQ(parser.parse(text)["error"].get(error), simdjson::SUCCESS) << text;
@@ -173,11 +173,25 @@ TEST(upstream_error, random_bytes_give_a_bounded_answer) {
         std::string body = random() % 2 == 0 ? "{\"error\":{\"message\":" : "{";
         for (std::uint64_t n = random() % 12; n > 0; --n) body += kPieces[random() % std::size(kPieces)];
         if (random() % 2 == 0) body += "}}";
-        const std::string answer = normalised_upstream_error(400, body);
+        const std::string answer = normalised_upstream_error(Dialect::openai, 400, body);
         ASSERT_LT(answer.size(), 4'096U);
         ASSERT_EQ(answer.find("10.0.0.5"), std::string::npos) << body;
         ASSERT_EQ(answer.find("<b>"), std::string::npos) << body;
     }
+}
+
+TEST(upstream_error, is_told_in_anthropics_words_where_those_are_spoken) {
+    const auto told = [](int status, std::string_view body) {
+        return normalised_upstream_error(Dialect::anthropic, status, body);
+    };
+    EXPECT_EQ(
+        told(400, R"({"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too large"}})"),
+        R"({"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too large"}})");
+    EXPECT_EQ(told(404, R"({"object":"error","message":"no model `x` at gpu1:8000","code":404})"),
+              R"({"type":"error","error":{"type":"not_found_error","message":"no model `x` at [removed]"}})");
+    EXPECT_EQ(
+        told(422, "<html>"),
+        R"({"type":"error","error":{"type":"invalid_request_error","message":"The model server answered with status 422 and no readable message."}})");
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "lumen_core/request_facts.h"
+
 namespace lumen {
 namespace {
 
@@ -47,6 +49,40 @@ TEST_P(Answer, gives_its_usage) {
 }
 
 constexpr Operation kChat = Operation::chat_completions;
+
+TEST(usage, of_a_message_counts_caches_apart_and_is_added_up) {
+    const auto usage = usage_of_object(Operation::messages,
+                                       R"({"input_tokens":11,"cache_creation_input_tokens":5,
+                                           "cache_read_input_tokens":7,"output_tokens":9,"service_tier":"standard"})");
+    EXPECT_EQ(counts_of(usage), (Counts{23, 7, 5, 9, 0}));
+    EXPECT_EQ(counts_of(usage_of_object(Operation::messages, R"({"output_tokens":9})")), (Counts{0, 0, 0, 9, 0}));
+    EXPECT_EQ(usage_of_object(Operation::messages, R"({"cache_read_input_tokens":7})"), std::nullopt);
+    EXPECT_EQ(usage_of_object(Operation::messages, R"({"input_tokens":-1,"output_tokens":"9"})"), std::nullopt);
+}
+
+TEST(usage, of_sound_is_in_seconds_or_in_tokens) {
+    constexpr Operation kSound = Operation::audio_transcriptions;
+    const auto timed = usage_of_object(kSound, R"({"type":"duration","seconds":9.2341})");
+    ASSERT_TRUE(timed);
+    EXPECT_EQ(timed->audio_ms, 9'235U);
+    EXPECT_EQ(timed->input_tokens, 0U);
+    EXPECT_EQ(counts_of(usage_of_object(kSound, R"({"type":"tokens","input_tokens":14,"output_tokens":45})")),
+              (Counts{14, 0, 0, 45, 0}));
+    EXPECT_EQ(usage_of_object(kSound, R"({"type":"duration","seconds":-1})"), std::nullopt);
+    EXPECT_EQ(usage_of_object(kChat, R"({"type":"duration","seconds":9})"), std::nullopt);
+}
+
+TEST(usage, seconds_are_read_as_they_are_written) {
+    EXPECT_EQ(seconds_as_ms("0"), 0U);
+    EXPECT_EQ(seconds_as_ms("12"), 12'000U);
+    EXPECT_EQ(seconds_as_ms("\"12.5\""), 12'500U);
+    EXPECT_EQ(seconds_as_ms("0.001"), 1U);
+    EXPECT_EQ(seconds_as_ms("0.0010"), 1U);
+    EXPECT_EQ(seconds_as_ms("0.0000000001"), 1U) << "rounded up, as money is";
+    for (const char* other : {"", "-1", "1e3", "1.x", ".5", "null", "true", "40000000", "\"\""}) {
+        EXPECT_EQ(seconds_as_ms(other), std::nullopt) << other;
+    }
+}
 
 INSTANTIATE_TEST_SUITE_P(
     dialect, Answer,

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         32 * 1024;  // 2 KiB of message, type and code, each byte escaped sixfold at worst
     simdjson::dom::parser parser;
     for (const int status : {400, 404, 413, 422, 429, 500, 503}) {
-        const std::string body = normalised_upstream_error(status, fuzz::text_of(data, size));
+        const std::string body = normalised_upstream_error(Dialect::openai, status, fuzz::text_of(data, size));
         fuzz::require(body.size() <= kMostBytes, "errors are short");
         simdjson::dom::element document;
         fuzz::require(!parser.parse(body).get(document), "an error is JSON");

@@ -17,16 +17,25 @@ export function formatCoins(nano) {
   return `${nano < 0n ? '-' : ''}${size / NANO}.${String(size % NANO).padStart(9, '0')}`;
 }
 
-/// What a request costs: Σ count × price, rounded up to a whole nano-coin once. Cached tokens are part of the input,
-/// reasoning tokens of the output. Prices are coins as text, per million tokens; `cached` and `reasoning` default to
-/// `input` and `output`.
-export function costOf({ input = 0, cached = 0, output = 0, reasoning = 0 }, price) {
-  const perMillion = [
-    [input - cached, price.input ?? '0'],
-    [cached, price.cached ?? price.input ?? '0'],
-    [output - reasoning, price.output ?? '0'],
-    [reasoning, price.reasoning ?? price.output ?? '0'],
+/// What a request costs: Σ count × price over one denominator, rounded up to a whole nano-coin once. Cached and
+/// cache_write tokens are part of the input, reasoning tokens of the output. Prices are coins as text: per million tokens
+/// or characters, per hour of audio, per image, per request; `cached`, `cacheWrite` and `reasoning` default to `input` and
+/// `output`.
+export function costOf({ input = 0, cached = 0, cacheWrite = 0, output = 0, reasoning = 0, characters = 0, audioMs = 0, images = 0 }, price) {
+  const PER_MILLION = 36n;
+  const PER_AUDIO_MS = 10n;
+  const PER_PIECE = 36_000_000n;
+  const terms = [
+    [input - cached - cacheWrite, price.input, PER_MILLION],
+    [cached, price.cached ?? price.input, PER_MILLION],
+    [cacheWrite, price.cacheWrite ?? price.input, PER_MILLION],
+    [output - reasoning, price.output, PER_MILLION],
+    [reasoning, price.reasoning ?? price.output, PER_MILLION],
+    [characters, price.characters, PER_MILLION],
+    [audioMs, price.audioHour, PER_AUDIO_MS],
+    [images, price.image, PER_PIECE],
+    [1, price.request, PER_PIECE],
   ];
-  const sum = perMillion.reduce((total, [count, coins]) => total + BigInt(count) * parseCoins(coins), 0n);
-  return (sum + 999_999n) / 1_000_000n + (price.request ? parseCoins(price.request) : 0n);
+  const sum = terms.reduce((total, [count, coins, scale]) => total + BigInt(count) * parseCoins(coins ?? '0') * scale, 0n);
+  return (sum + PER_PIECE - 1n) / PER_PIECE;
 }

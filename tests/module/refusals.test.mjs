@@ -1,19 +1,42 @@
-// The admission part of the error table (spec/api.md §2), row by row: exactly that status, type, code, param and headers,
-// for whoever asks, and it costs nothing: no coin moves, no model server is asked.
+// The error table (spec/api.md §2), row by row: exactly that status, type, code, param and headers, in OpenAI's words and
+// in Anthropic's, over HTTP/1.1 and HTTP/2. What is refused at admission costs nothing: no coin moves, no model server is
+// asked.
 import assert from 'node:assert/strict';
+import http2 from 'node:http2';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
-import { waitFor } from '../harness/machine.mjs';
+import { freePort, waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { ownKey } from './api_keys.mjs';
 import { chatBody } from './traffic.mjs';
 
-const CHAT = '/v1/chat/completions';
+// How a row is asked: in whose words, and over which protocol.
+const WIRES = ['OpenAI', 'Anthropic'].flatMap((dialect) => [1, 2].map((protocol) => ({ dialect, protocol, name: `${dialect}, HTTP/${protocol}` })));
+let wire = WIRES[0];
+const path = () => (wire.dialect === 'OpenAI' ? '/v1/chat/completions' : '/v1/messages');
+// What an endpoint does, and what the client is told of it.
+const UPSTREAM_FAILED = { status: 502, type: 'server_error', code: 'upstream_error' };
+const OVERLOADED = { status: 503, type: 'service_unavailable_error', code: 'server_is_overloaded', headers: { 'retry-after': '2' } };
+const UPSTREAM = [
+  { row: 'all endpoints answer 429', words: '429-retry-7', ...OVERLOADED },
+  { row: 'all endpoints answer 503', words: '503', ...OVERLOADED },
+  ...[400, 404, 413, 422].map((status) => ({ row: `upstream ${status}`, words: `${status}`, status, type: 'server_error' })),
+  { row: 'upstream 422 in vLLM\'s old form, flat and with an integer code', words: 'integer-code+422', status: 422, type: 'invalid_request_error' },
+  ...[401, 403].map((status) => ({ row: `upstream ${status}`, words: `${status}`, status: 502, type: 'server_error', code: 'upstream_auth_failed' })),
+  { row: 'upstream 402, which is about our account there', words: '402', ...UPSTREAM_FAILED },
+  { row: 'upstream 500', words: '500', ...UPSTREAM_FAILED },
+  { row: 'upstream resets', words: 'refuse', ...UPSTREAM_FAILED },
+  { row: 'upstream answers with an HTML page', words: 'garbage', ...UPSTREAM_FAILED },
+  { row: 'upstream timed out before the first byte', words: 'hang', status: 504, type: 'server_error', code: 'upstream_timeout' },
+].map((each) => ({ ...each, model: `up-${each.words.replaceAll('+', '-')}` }));
+
 const REQUEST_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const MAX_BODY = 16 * 1024 * 1024;
 
 let stack;
+let http2Port;
 before(async () => {
+  http2Port = await freePort();
   stack = await startStack({
     name: 'refusals',
     models: ([server]) => [
@@ -22,29 +45,59 @@ before(async () => {
       { name: 'blocked', access: 'blocked', endpoints: [{ id: 'blocked-1', url: `${server}/v1` }] },
       { name: 'hidden', access: 'blocked', hide_when_blocked: true, endpoints: [{ id: 'hidden-1', url: `${server}/v1` }] },
       { name: 'retired', access: 'allowed', disabled: true, endpoints: [{ id: 'retired-1', url: `${server}/v1` }] },
+      ...UPSTREAM.map(({ model, words }) => ({ name: model, access: 'allowed', endpoints: [{ id: `${model}-1`, url: `${server}/misbehave/${words}/v1` }] })),
+      { name: 'free', access: 'allowed', endpoints: [{ id: 'free-1', url: `${server}/v1` }] },
+      { name: 'cut', access: 'allowed', endpoints: [{ id: 'cut-1', url: `${server}/misbehave/cut-3+tokens-40/v1` }] },
       { name: 'drained', access: 'allowed', endpoints: [{ id: 'drained-1', url: `${server}/v1`, state: 'draining' }] },
     ],
-    // A second gate whose empty wallets answer 429.
-    nginx: (file, text) => (file === 'lumen.conf'
-      ? `${text}\nlocation = /v1/completions {\n  lumen on;\n  lumen_exhausted_status 429;\n  include lumen_proxy.conf;\n  proxy_pass https://lumen_models;\n}\n`
-      : text),
+    // HTTP/2 on a port of its own; patience that a test has; and a second gate whose empty wallets answer 429.
+    nginx: (file, text) => {
+      if (file === 'nginx.conf') return text.replace(/listen 127\.0\.0\.1:\d+;/, `$&\n        listen 127.0.0.1:${http2Port} http2;`);
+      if (file === 'lumen_proxy.conf') return text.replace('proxy_read_timeout 600s;', 'proxy_read_timeout 3s;');
+      return file === 'lumen.conf'
+        ? `${text}\nlocation = /v1/completions {\n  lumen on;\n  lumen_exhausted_status 429;\n  include lumen_proxy.conf;\n  proxy_pass https://lumen_models;\n}\n`
+        : text;
+    },
   });
 });
 after(() => stack?.stop());
 
 // ---- requests ------------------------------------------------------------------------------------------------------
 
-/// One request on a connection of its own: {status, headers, text, body}.
-async function send(target, { key, headers = {}, ...options } = {}) {
-  const answer = await fetch(stack.url + target, {
-    ...options,
-    headers: { connection: 'close', ...(key === undefined ? {} : { authorization: `Bearer ${key}` }), ...headers },
-  });
+/// One request on a connection of its own: {status, headers, text}. The key is sent as the dialect's SDKs send it.
+function send(target, { key, headers = {}, ...options } = {}) {
+  const asked = { ...(key === undefined ? {} : wire.dialect === 'OpenAI' ? { authorization: `Bearer ${key}` } : { 'x-api-key': key }), ...headers };
+  return wire.protocol === 1 ? send1(target, { ...options, headers: asked }) : send2(target, { ...options, headers: asked });
+}
+
+async function send1(target, { headers, ...options }) {
+  const answer = await fetch(stack.url + target, { ...options, headers: { connection: 'close', ...headers } });
   const text = await answer.text();
   return { status: answer.status, headers: answer.headers, text };
 }
 
-const chat = (key, body = chatBody(), options = {}) => send(options.target ?? CHAT, {
+function send2(target, { method = 'GET', headers, body }) {
+  return new Promise((resolve, reject) => {
+    const session = http2.connect(`http://127.0.0.1:${http2Port}`);
+    session.on('error', reject);
+    const stream = session.request({ ':method': method, ':path': target, ...headers }, { endStream: body === undefined });
+    const chunks = [];
+    let answer;
+    stream.on('response', (seen) => {
+      answer = new Headers(Object.entries(seen).filter(([name]) => !name.startsWith(':')).map(([name, value]) => [name, String(value)]));
+      answer.status = seen[':status'];
+    });
+    stream.on('data', (chunk) => chunks.push(chunk));
+    stream.on('error', (error) => (answer === undefined ? reject(error) : undefined));  // the rest of a body nobody wants
+    stream.on('close', () => {
+      session.close();
+      if (answer) resolve({ status: answer.status, headers: answer, text: Buffer.concat(chunks).toString() });
+    });
+    stream.end(body);
+  });
+}
+
+const chat = (key, body = chatBody(), options = {}) => send(options.target ?? path(), {
   method: 'POST', key, body: typeof body === 'string' ? body : JSON.stringify(body), ...options,
 });
 
@@ -67,16 +120,23 @@ function sendRaw(text) {
 
 // ---- what every refusal must be ------------------------------------------------------------------------------------
 
+/// Anthropic's word for a row: by its status, but for what is about coins and load.
+const ANTHROPIC_TYPES = { 400: 'invalid_request_error', 401: 'authentication_error', 402: 'billing_error', 403: 'permission_error', 404: 'not_found_error', 405: 'invalid_request_error', 413: 'request_too_large', 422: 'invalid_request_error', 429: 'rate_limit_error', 500: 'api_error', 502: 'api_error', 503: 'api_error', 504: 'api_error', 529: 'overloaded_error' };
+const anthropicType = (status, type) => (type === 'insufficient_quota' ? 'billing_error' : ANTHROPIC_TYPES[status]);
+
 /// `headers`: name → text, pattern, or null for "not there"; `members`: of the error object.
 function assertRefused(answer, { status, type, code = null, param = null, headers = {}, members = {} }) {
-  assert.equal(answer.status, status, answer.text);
+  const anthropic = wire.dialect === 'Anthropic';
+  const expectedStatus = anthropic && code === 'server_is_overloaded' ? 529 : status;
+  assert.equal(answer.status, expectedStatus, answer.text);
   assert.match(answer.headers.get('content-type'), /^application\/json/);
   assert.match(answer.headers.get('x-request-id'), REQUEST_ID);
+  assertTellsNothing(answer);
   const { error, ...rest } = JSON.parse(answer.text);
-  assert.deepEqual(rest, {}, 'nothing beside `error`');
+  assert.deepEqual(rest, anthropic ? { type: 'error' } : {}, 'nothing beside `error`');
   const { message, ...seen } = error;
   assert.ok(message.length > 10, 'the message helps');
-  const expected = { type, code, param, ...members };
+  const expected = anthropic ? { type: anthropicType(expectedStatus, type) } : { type, code, param, ...members };
   for (const [name, value] of Object.entries(expected)) {
     if (value instanceof RegExp) {
       assert.match(seen[name], value);
@@ -92,13 +152,21 @@ function assertRefused(answer, { status, type, code = null, param = null, header
   }
 }
 
+/// Neither an endpoint's address nor its server's name nor a credential.
+function assertTellsNothing(answer) {
+  const all = [...answer.headers].flat().join(' ') + answer.text;
+  for (const secret of [new URL(stack.modelServers[0].url).host, '/misbehave/', 'Poco', 'model-server', 'sk_']) {
+    assert.ok(!all.replace('sk_...', '').includes(secret), `${secret} in ${all}`);
+  }
+}
+
 const settled = (account) => waitFor('it to be settled', async () => (await stack.wallet(account)).running === 0n);
 
 /// The refusal costs nothing: the wallet is as before, nothing is held, and no model server was asked.
 async function costsNothing(account, refuse) {
   const asked = async () => {
-    const { '/health': probes = 0, ...priced } = (await stack.modelServers[0].report()).requests;
-    return Object.values(priced).reduce((sum, count) => sum + count, 0);
+    const calls = Object.entries((await stack.modelServers[0].report()).requests).filter(([path]) => !/\/(health|models)$/.test(path));
+    return calls.reduce((sum, [, count]) => sum + count, 0);
   };
   const [wallet, requests] = [await stack.wallet(account), await asked()];
   const answer = await refuse();
@@ -117,14 +185,14 @@ const NEVER_RETRY = { 'x-should-retry': 'false' };
 
 // name: the row's; as: whose wallet must not move (the stack's, unless set up by the row).
 const ROWS = [
-  { name: 'no Authorization', refuse: () => send(CHAT, { method: 'POST', body: '{}' }), ...KEY_REFUSED },
+  { name: 'no Authorization', refuse: () => send(path(), { method: 'POST', body: '{}' }), ...KEY_REFUSED },
   { name: 'malformed Authorization: another scheme', refuse: () => chat(undefined, chatBody(), { headers: { authorization: 'Basic c2s6c2s=' } }), ...KEY_REFUSED },
   { name: 'malformed Authorization: no key', refuse: () => chat(undefined, chatBody(), { headers: { authorization: 'Bearer' } }), ...KEY_REFUSED },
   { name: 'malformed Authorization: longer than any key', refuse: () => chat('k'.repeat(129)), ...KEY_REFUSED },
   { name: 'unknown key: a checksum that does not verify', refuse: () => chat(`${stack.key.slice(0, -1)}${stack.key.endsWith('x') ? 'y' : 'x'}`), ...KEY_REFUSED },
   { name: 'unknown key of our form', refuse: () => chat(ownKey()), ...KEY_REFUSED },
   { name: 'unknown key of another form', refuse: () => chat('some-other-systems-key'), ...KEY_REFUSED },
-  { name: 'unknown key in x-api-key', refuse: () => chat(undefined, chatBody(), { headers: { 'x-api-key': ownKey() } }), ...KEY_REFUSED },
+  { name: 'unknown key in the other header', refuse: () => chat(undefined, chatBody(), { headers: wire.dialect === 'OpenAI' ? { 'x-api-key': ownKey() } : { authorization: `Bearer ${ownKey()}` } }), ...KEY_REFUSED },
   {
     name: 'revoked key',
     setup: async () => {
@@ -160,7 +228,7 @@ const ROWS = [
   {
     name: 'model needs consent', refuse: () => chat(stack.key, chatBody({ model: 'org/consent' })),
     status: 403, type: 'permission_error', code: 'model_consent_required', param: 'model', members: { consent_url: /^http.*\/profile$/ },
-    check: (answer) => assert.ok(JSON.parse(answer.text).error.message.includes(JSON.parse(answer.text).error.consent_url)),
+    check: (answer) => assert.ok(JSON.parse(answer.text).error.message.includes(`${stack.url}/profile`)),
   },
   { name: 'no key may learn about models: a dead key and a blocked model', setup: async () => {
     const { id, key } = await stack.operator.createKey(stack.account, { name: 'oracle' });
@@ -181,16 +249,22 @@ const ROWS = [
     check: (answer) => {
       const wait = Date.parse(answer.headers.get('x-lumen-retry-at')) - Date.now();
       assert.ok(wait > -60_000 && wait <= 3_600_000, `the next full hour, not in ${wait} ms`);
-      assert.equal(JSON.parse(answer.text).error.retry_at, answer.headers.get('x-lumen-retry-at'));
+      if (wire.dialect === 'OpenAI') assert.equal(JSON.parse(answer.text).error.retry_at, answer.headers.get('x-lumen-retry-at'));
     },
   },
   {
-    name: 'out of coins, no refill ever',
+    name: 'L28: out of coins, no refill ever',
     setup: () => stack.newAccount({ max: '5', starting: '0', refresh: '0' }),
     refuse: ({ key }) => chat(key), status: 402, type: 'insufficient_quota', code: 'insufficient_quota', headers: { ...NEVER_RETRY, 'x-lumen-balance': '0' },
   },
   {
-    name: 'out of coins where lumen_exhausted_status is 429',
+    name: 'L26: an empty wallet, whatever the model costs',
+    setup: () => stack.newAccount({ max: '5', starting: '0', refresh: '0' }),
+    refuse: ({ key }) => chat(key, chatBody({ model: 'free' })), status: 402, type: 'insufficient_quota', code: 'insufficient_quota', headers: { ...NEVER_RETRY, 'x-lumen-balance': '0' },
+    check: (answer) => assert.match(JSON.parse(answer.text).error.message, /no coins left/),
+  },
+  {
+    name: 'out of coins where lumen_exhausted_status is 429', dialects: ['OpenAI'],
     setup: () => stack.newAccount({ max: '5', starting: '0', refresh: '0' }),
     refuse: ({ key }) => chat(key, { model: 'demo', prompt: 'hello' }, { target: '/v1/completions' }),
     status: 429, type: 'insufficient_quota', code: 'insufficient_quota', headers: { ...NEVER_RETRY, 'x-lumen-balance': '0' },
@@ -212,9 +286,9 @@ const ROWS = [
     refuse: ({ key }) => chat(key, chatBody({ max_tokens: 1000 })), status: 400, type: 'invalid_request_error', code: 'request_exceeds_budget', param: 'max_tokens',
   },
   { name: 'no healthy endpoint', refuse: () => chat(stack.key, chatBody({ model: 'drained' })), status: 503, type: 'service_unavailable_error', code: 'no_healthy_endpoint', headers: { 'retry-after': '10', 'retry-after-ms': '10000' } },
-  { name: 'unknown /v1/* path', refuse: () => chat(stack.key, chatBody(), { target: '/v1/threads' }), status: 404, type: 'invalid_request_error', code: 'unknown_url' },
-  { name: 'wrong method', refuse: () => send(CHAT, { key: stack.key }), status: 405, type: 'invalid_request_error', code: 'method_not_allowed', headers: { allow: 'POST' } },
-  { name: 'wrong method for the models', refuse: () => chat(stack.key, '{}', { target: '/v1/models' }), status: 405, type: 'invalid_request_error', code: 'method_not_allowed', headers: { allow: 'GET, HEAD' } },
+  { name: 'unknown /v1/* path', refuse: () => chat(stack.key, chatBody(), { target: wire.dialect === 'OpenAI' ? '/v1/threads' : '/v1/messages/batches' }), status: 404, type: 'invalid_request_error', code: 'unknown_url' },
+  { name: 'wrong method', refuse: () => send(path(), { key: stack.key }), status: 405, type: 'invalid_request_error', code: 'method_not_allowed', headers: { allow: 'POST' } },
+  { name: 'wrong method for the models', dialects: ['OpenAI'], refuse: () => chat(stack.key, '{}', { target: '/v1/models' }), status: 405, type: 'invalid_request_error', code: 'method_not_allowed', headers: { allow: 'GET, HEAD' } },
   { name: 'body not JSON', refuse: () => chat(stack.key, '{"model": "demo"'), status: 400, type: 'invalid_request_error' },
   { name: 'body empty', refuse: () => chat(stack.key, ''), status: 400, type: 'invalid_request_error' },
   { name: 'body not an object', refuse: () => chat(stack.key, '["demo"]'), status: 400, type: 'invalid_request_error' },
@@ -223,27 +297,72 @@ const ROWS = [
   { name: 'a second `model`', refuse: () => chat(stack.key, '{"model": "demo", "model": "blocked"}'), status: 400, type: 'invalid_request_error', code: 'invalid_value', param: 'model' },
   { name: 'body too large', refuse: () => chat(stack.key, 'x'.repeat(MAX_BODY + 1)), status: 413, type: 'invalid_request_error', code: 'request_too_large' },
   {
-    name: 'body too large, in chunks',
-    refuse: () => sendRaw(`POST ${CHAT} HTTP/1.1\r\nHost: lumen\r\nAuthorization: Bearer ${stack.key}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n${(MAX_BODY + 1).toString(16)}\r\n{`),
+    name: 'body too large, in chunks', protocols: [1],
+    refuse: () => sendRaw(`POST ${path()} HTTP/1.1\r\nHost: lumen\r\nAuthorization: Bearer ${stack.key}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n${(MAX_BODY + 1).toString(16)}\r\n{`),
     status: 413, type: 'invalid_request_error', code: 'request_too_large',
   },
   {
-    name: 'headers that nginx refuses: two Authorization lines',
-    refuse: () => sendRaw(`POST ${CHAT} HTTP/1.1\r\nHost: lumen\r\nAuthorization: Bearer ${stack.key}\r\nAuthorization: Bearer ${stack.key}\r\nConnection: close\r\n\r\n`),
+    name: 'headers that nginx refuses: two Authorization lines', protocols: [1],
+    refuse: () => sendRaw(`POST ${path()} HTTP/1.1\r\nHost: lumen\r\nAuthorization: Bearer ${stack.key}\r\nAuthorization: Bearer ${stack.key}\r\nConnection: close\r\n\r\n`),
     status: 400, type: 'invalid_request_error',
   },
 ];
 
-for (const { name, setup = () => ({}), refuse, check = () => {}, ...expected } of ROWS) {
-  test(name, async () => {
-    const made = { account: stack.account, key: stack.key, ...await setup() };
-    const answer = await costsNothing(made.account, () => refuse(made));
-    assertRefused(answer, expected);
-    check(answer);
+for (const { name, setup = () => ({}), refuse, check = () => {}, dialects, protocols, ...expected } of ROWS) {
+  let made;  // once for all wires
+  for (const each of WIRES.filter(({ dialect, protocol }) => (dialects ?? [dialect]).includes(dialect) && (protocols ?? [protocol]).includes(protocol))) {
+    test(`${name} (${each.name})`, async () => {
+      wire = each;
+      made ??= { account: stack.account, key: stack.key, ...await setup() };
+      const answer = await costsNothing(made.account, () => refuse(made));
+      assertRefused(answer, expected);
+      check(answer);
+    });
+  }
+}
+
+// ---- what the endpoints did -----------------------------------------------------------------------------------------
+
+for (const { row, model, ...expected } of UPSTREAM) {
+  for (const each of WIRES) {
+    test(`${row} (${each.name})`, async () => {
+      wire = each;
+      const { balance } = await stack.wallet(stack.account);
+      assertRefused(await chat(stack.key, chatBody({ model })), { ...expected, headers: { 'x-lumen-balance': '5', ...expected.headers } });
+      await settled(stack.account);
+      assert.equal((await stack.wallet(stack.account)).balance, balance, 'an answer that is none costs nothing');
+    });
+  }
+}
+
+for (const each of WIRES) {
+  test(`L29: upstream cut after the first byte (${each.name})`, async () => {
+    wire = each;
+    const answer = await chat(stack.key, chatBody({ model: 'cut', stream: true }));
+    assert.equal(answer.status, 200);
+    assertTellsNothing(answer);
+    const last = answer.text.trimEnd().split('\n\n').at(-1);
+    const { error } = JSON.parse(/^data: (.*)$/m.exec(last)[1]);
+    assert.ok(!/\[DONE\]|message_stop/.test(answer.text), 'never like a success');
+    if (each.dialect === 'Anthropic') {
+      assert.match(last, /^event: error\n/);
+      assert.equal(error.type, 'api_error');
+    } else {
+      assert.deepEqual([error.type, error.code, error.param], ['server_error', 'upstream_stream_interrupted', null]);
+    }
   });
 }
 
+const openAI = () => { wire = WIRES[0]; };
+
+/// The refusal in all words and over all protocols, one after the other.
+async function assertRefusedOnAllWires(ask, expected) {
+  for (wire of WIRES) assertRefused(await ask(), expected);
+  openAI();
+}
+
 test('unknown, revoked and mistyped keys get the same words', async () => {
+  openAI();
   const { id, key } = await stack.operator.createKey(stack.account, { name: 'words' });
   await stack.operator.deleteKey(stack.account, id);
   const words = await Promise.all([key, ownKey(), 'another-systems-key', `${ownKey().slice(0, -1)}-`]
@@ -251,13 +370,20 @@ test('unknown, revoked and mistyped keys get the same words', async () => {
   assert.equal(new Set(words).size, 1, words.join('\n'));
 });
 
+test('L26: only an unlimited wallet passes without coins', async () => {
+  openAI();
+  const { key } = await stack.newAccount({ max: '-2', starting: '0' });
+  assert.equal((await chat(key, chatBody({ model: 'free' }))).status, 200);
+});
+
 test('balance positive but all of it held by a running request', async () => {
+  openAI();
   const { account, key } = await stack.newAccount({ max: '0.001' });
-  await stack.modelServers[0].behave('slow-3000');
+  await stack.modelServers[0].behave('slow-2000');
   try {
     const slow = chat(key, chatBody({ max_tokens: 500 }));
     await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
-    assertRefused(await chat(key), { status: 429, type: 'requests', code: 'balance_held', headers: { 'retry-after-ms': '250' } });
+    await assertRefusedOnAllWires(() => chat(key), { status: 429, type: 'requests', code: 'balance_held', headers: { 'retry-after-ms': '250' } });
     assert.equal((await slow).status, 200);
   } finally {
     await stack.modelServers[0].behave('');
@@ -283,7 +409,7 @@ async function underLimits(rateLimiting, header, limit, body = chatBody()) {
 test('requests-per-minute limit', async () => {
   const { account, key, first } = await underLimits({ limit: '1 per minute' }, 'x-ratelimit-remaining-requests', 1);
   assert.equal(first.headers.get('x-ratelimit-remaining-requests'), '0');
-  assertRefused(await costsNothing(account, () => chat(key)), {
+  await assertRefusedOnAllWires(() => costsNothing(account, () => chat(key)), {
     status: 429, type: 'requests', code: 'rate_limit_exceeded',
     headers: { 'retry-after': /^([1-9]|[1-5]\d|60)$/, 'retry-after-ms': /^\d+$/, 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': /^(\d+m)?\d+(\.\d{3})?m?s$/ },
   });
@@ -300,25 +426,31 @@ test('tokens-per-minute limit, and a request that can never fit it', async () =>
     status: 429, type: 'tokens', code: 'rate_limit_exceeded',
     headers: { 'retry-after': /^\d+$/, 'retry-after-ms': /^\d+$/, 'x-ratelimit-remaining-tokens': /^\d+$/, 'x-ratelimit-reset-tokens': /s$/ },
   });
-  assertRefused(await costsNothing(account, () => chat(key, chatBody({ max_tokens: 5000 }))), {
+  await assertRefusedOnAllWires(() => costsNothing(account, () => chat(key, chatBody({ max_tokens: 5000 }))), {
     status: 400, type: 'invalid_request_error', code: 'request_too_large_for_rate_limit', headers: NEVER_RETRY,
   });
 });
 
 test('too many in flight', async () => {
   stack.writeSettings({ rate_limiting: { login: '100000 per minute', limit: '10000000 per minute', concurrency: 1 } });
-  await stack.modelServers[0].behave('slow-1000');
+  await stack.modelServers[0].behave('slow-2500');
   try {
     const refused = await waitFor('the limit to be in force', async () => {
       const { account, key } = await stack.newAccount();
       const slow = chat(key);
       await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
-      const second = await chat(key);
+      const others = [];
+      for (wire of WIRES) others.push({ wire, answer: await chat(key) });
+      openAI();
       assert.equal((await slow).status, 200);
       await settled(account);
-      return second.status !== 200 && second;
+      return others.every(({ answer }) => answer.status !== 200) && others;
     });
-    assertRefused(refused, { status: 429, type: 'requests', code: 'concurrency_limit_exceeded', headers: { 'retry-after-ms': '250' } });
+    for (const other of refused) {
+      wire = other.wire;
+      assertRefused(other.answer, { status: 429, type: 'requests', code: 'concurrency_limit_exceeded', headers: { 'retry-after-ms': '250' } });
+    }
+    openAI();
   } finally {
     await stack.modelServers[0].behave('');
   }
@@ -333,6 +465,7 @@ test('Redis unreachable: refused fast, and served again when it is back', async 
   assertRefused(await chat(stack.key), refused);
   assertRefused(await send('/v1/models', { key: stack.key }), refused);
   assert.ok(performance.now() - began < 1_000, 'fast');
+  await assertRefusedOnAllWires(() => chat(stack.key), refused);
   await stack.start('redis');
   await waitFor('the gate to serve', async () => (await chat(stack.key)).status === 200);
 });

@@ -5,9 +5,10 @@ import http from 'node:http';
 import net from 'node:net';
 
 /// Raw bytes as the answer to every request: `script.bytes`, of which `script.cutAfter` are sent before the connection
-/// breaks (undefined: all, and it stays open).
+/// breaks (undefined: all, and it stays open). With `script.pause` = [at, ms] the rest comes that much later; with
+/// `script.byByte` each byte in a segment of its own.
 export async function startRawEndpoint() {
-  const script = { bytes: '', cutAfter: undefined, requests: 0 };
+  const script = { bytes: '', cutAfter: undefined, pause: undefined, byByte: false, requests: 0, head: '' };
   const server = net.createServer((socket) => {
     let asked = '';
     socket.on('error', () => {});
@@ -16,9 +17,12 @@ export async function startRawEndpoint() {
       const body = asked.indexOf('\r\n\r\n') + 4;
       const length = Number(/content-length: (\d+)/i.exec(asked)?.[1] ?? 0);
       if (body < 4 || Buffer.byteLength(asked.slice(body)) < length) return;
+      script.head = asked.slice(0, body);
       asked = '';
       script.requests++;
       const bytes = Buffer.from(script.bytes);
+      if (script.byByte) return sendByByte(socket, bytes);
+      if (script.pause) return sendInTwo(socket, bytes, ...script.pause);
       if (script.cutAfter === undefined) socket.write(bytes);
       else socket.end(bytes.subarray(0, script.cutAfter));
     });
@@ -26,6 +30,16 @@ export async function startRawEndpoint() {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return { script, url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+}
+
+function sendByByte(socket, bytes) {
+  socket.setNoDelay(true);
+  for (let i = 0; i < bytes.length; i++) socket.write(bytes.subarray(i, i + 1));
+}
+
+function sendInTwo(socket, bytes, at, ms) {
+  socket.write(bytes.subarray(0, at));
+  setTimeout(() => socket.writable && socket.write(bytes.subarray(at)), ms);
 }
 
 /// Answers by a function of the request: (request, body) → {status, headers, json}; keeps what it was asked.

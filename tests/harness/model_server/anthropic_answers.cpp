@@ -7,10 +7,15 @@ namespace {
 
 using nlohmann::json;
 
+std::size_t count_input_tokens(const json& request) {
+    return count_content_tokens(request.value("messages", json::array())) +
+           count_content_tokens(request.value("system", json()));
+}
+
 /// Anthropic counts cached tokens apart from input_tokens.
 json input_usage(const Generation& generation, std::size_t output_tokens) {
-    return {{"input_tokens", generation.prompt_tokens - generation.cached_tokens},
-            {"cache_creation_input_tokens", 0},
+    return {{"input_tokens", generation.prompt_tokens - generation.cached_tokens - generation.cache_write_tokens},
+            {"cache_creation_input_tokens", generation.cache_write_tokens},
             {"cache_read_input_tokens", generation.cached_tokens},
             {"output_tokens", output_tokens}};
 }
@@ -88,12 +93,15 @@ class MessageStream {
 
 Generation generate_message(const json& request, const Behaviour& behaviour) {
     const json messages = request.value("messages", json::array());
-    const json system = request.value("system", json());
     const json question = messages.is_array() && !messages.empty() && messages.back().is_object()
                               ? messages.back().value("content", json())
                               : json();
-    return generate(request, count_content_tokens(messages) + count_content_tokens(system), content_text(question),
-                    whole_number(request, {"max_tokens"}), behaviour);
+    return generate(request, count_input_tokens(request), content_text(question), whole_number(request, {"max_tokens"}),
+                    behaviour);
+}
+
+std::string count_tokens_body(const json& request) {
+    return json{{"input_tokens", count_input_tokens(request)}}.dump();
 }
 
 std::string message_body(const Generation& generation, const Behaviour& behaviour) {
@@ -110,7 +118,10 @@ EventSource message_events(Generation generation, const Behaviour& behaviour) {
 }
 
 std::string anthropic_error_body(int status, const std::string& message) {
-    const char* type = status == 429 ? "rate_limit_error" : status < 500 ? "invalid_request_error" : "api_error";
+    const char* type = status == 429   ? "rate_limit_error"
+                       : status == 529 ? "overloaded_error"
+                       : status < 500  ? "invalid_request_error"
+                                       : "api_error";
     return json{{"type", "error"}, {"error", {{"type", type}, {"message", message}}}}.dump();
 }
 

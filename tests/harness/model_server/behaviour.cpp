@@ -48,8 +48,12 @@ bool apply_word(std::string_view word, Behaviour& behaviour) noexcept {
         behaviour.cut_after = *after;
     } else if (const auto cached = number_after<std::size_t>(word, "cached-")) {
         behaviour.cached_tokens = *cached;
+    } else if (const auto written = number_after<std::size_t>(word, "cache-write-")) {
+        behaviour.cache_write_tokens = *written;
     } else if (const auto reasoning = number_after<std::size_t>(word, "reasoning-")) {
         behaviour.reasoning_tokens = *reasoning;
+    } else if (word == "usage-in-tokens") {
+        behaviour.usage_in_tokens = true;
     } else if (word == "no-usage") {
         behaviour.usage = UsageReport::never;
     } else if (word == "usage-every-chunk") {

@@ -8,7 +8,8 @@
 //   no-usage           the answer says nothing about usage            usage-every-chunk  cumulative, as vLLM can
 //   integer-code       errors are flat and their `code` is a number, as vLLM's were (400 unless a status is given too)
 //   huge               the answer is one word of 2 MiB                garbage  the answer is neither JSON nor SSE
-//   cached-N, reasoning-N  N of the prompt's, of the answer's tokens are reported as such
+//   cached-N, cache-write-N, reasoning-N  N of the prompt's, of the answer's tokens are reported as such
+//   usage-in-tokens    speech to text is reported in tokens, ten a second, and not in seconds
 #pragma once
 
 #include <cstddef>
@@ -31,8 +32,10 @@ struct Behaviour {
     std::optional<std::size_t> tokens;     ///< length of the answer
     std::optional<std::size_t> cut_after;  ///< tokens
     std::size_t cached_tokens = 0;
+    std::size_t cache_write_tokens = 0;
     std::size_t reasoning_tokens = 0;
     UsageReport usage = UsageReport::as_asked;
+    bool usage_in_tokens = false;
     bool integer_code = false;
     bool huge = false;
     bool garbage = false;

@@ -38,6 +38,7 @@ Generation generate(const json& request, std::size_t prompt_tokens, const std::s
     generation.created = std::time(nullptr);
     generation.prompt_tokens = prompt_tokens;
     generation.cached_tokens = std::min(behaviour.cached_tokens, prompt_tokens);
+    generation.cache_write_tokens = std::min(behaviour.cache_write_tokens, prompt_tokens - generation.cached_tokens);
     generation.pieces = split_tokens(answer_text(question, behaviour));
     if (max_tokens && *max_tokens < generation.pieces.size()) {
         generation.pieces.resize(*max_tokens);

@@ -18,10 +18,11 @@ struct Generation {
     std::string model;  ///< as the request named it
     std::int64_t created = 0;
     std::size_t prompt_tokens = 0;
-    std::size_t cached_tokens = 0;     ///< inside prompt_tokens
-    std::size_t reasoning_tokens = 0;  ///< inside the output, so never more than it
-    std::vector<std::string> pieces;   ///< one token each; joined they are the answer
-    bool truncated = false;            ///< by the request's limit on output
+    std::size_t cached_tokens = 0;       ///< inside prompt_tokens
+    std::size_t cache_write_tokens = 0;  ///< likewise, apart from those
+    std::size_t reasoning_tokens = 0;    ///< inside the output, so never more than it
+    std::vector<std::string> pieces;     ///< one token each; joined they are the answer
+    bool truncated = false;              ///< by the request's limit on output
     bool include_usage = false;
     bool usage_in_every_chunk = false;
     std::optional<std::size_t> cut_after;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "tests/harness/model_server/anthropic_answers.h"
+#include "tests/harness/model_server/media_answers.h"
 #include "tests/harness/model_server/openai_answers.h"
 
 namespace lumen::model_server {
@@ -12,6 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kMisbehave = "/misbehave/";
+constexpr std::string_view kMessages = "/v1/messages";
 
 /// Splits /misbehave/<what>/v1/… into its behaviour and its path; false if <what> is unknown.
 bool take_misbehaviour(std::string_view& path, Behaviour& behaviour) {
@@ -27,8 +29,9 @@ bool take_misbehaviour(std::string_view& path, Behaviour& behaviour) {
 Answer error_answer(int status, const std::string& message, const Behaviour& behaviour, std::string_view path) {
     Answer answer;
     answer.status = status;
-    answer.body = path == "/v1/messages" ? anthropic_error_body(status, message)
-                                         : openai_error_body(status, message, behaviour.integer_code);
+    answer.body = path.substr(0, kMessages.size()) == kMessages
+                      ? anthropic_error_body(status, message)
+                      : openai_error_body(status, message, behaviour.integer_code);
     if (behaviour.retry_after_s)
         answer.extra_headers = "Retry-After: " + std::to_string(*behaviour.retry_after_s) + "\r\n";
     return answer;
@@ -49,6 +52,16 @@ std::optional<Answer> model_answer(std::string_view path, const json& request, c
         answer.body = embeddings_body(request, behaviour);
     } else if (path == "/v1/rerank") {
         answer.body = rerank_body(request, behaviour);
+    } else if (path == "/v1/score") {
+        answer.body = score_body(request, behaviour);
+    } else if (path == "/v1/moderations") {
+        answer.body = moderations_body(request);
+    } else if (path == "/v1/audio/speech") {
+        answer = speech_answer(request);
+    } else if (path == "/v1/images/generations") {
+        answer.body = images_body(request, behaviour);
+    } else if (path == "/v1/messages/count_tokens") {
+        answer.body = count_tokens_body(request);
     } else if (path == "/v1/messages") {
         Generation message = generate_message(request, behaviour);
         const bool cut = message.cut_after.has_value();
@@ -117,7 +130,10 @@ Answer ModelApi::handle(const Request& request) {
     } else if (path == "/v1/models") {
         answer.body = models_body(models_);
     } else {
-        const json body = json::parse(request.body, nullptr, false);
+        const bool is_form = path == "/v1/audio/transcriptions" || path == "/v1/audio/translations";
+        const auto form = is_form ? parse_form(request.header("content-type"), request.body) : std::nullopt;
+        const json body = is_form ? json::object() : json::parse(request.body, nullptr, false);
+        if (form) apply_behaviour(form_value(*form, "model"), behaviour);
         if (body.is_object() && body.contains("model") && body["model"].is_string())
             apply_behaviour(body["model"].get_ref<const std::string&>(), behaviour);
         if (!control_.mode().empty()) apply_behaviour(control_.mode(), behaviour);
@@ -125,6 +141,10 @@ Answer ModelApi::handle(const Request& request) {
             answer = error_answer(behaviour.status, "misbehaving as asked", behaviour, path);
         } else if (!body.is_object()) {
             answer = error_answer(400, "the body is not a JSON object", behaviour, path);
+        } else if (is_form) {
+            answer = form ? transcript_answer(*form, behaviour)
+                          : error_answer(400, "the body is not a form", behaviour, path);
+            if (behaviour.cut_after) answer.ending = Ending::cut;
         } else {
             answer = checked_answer(path, body, behaviour);
         }

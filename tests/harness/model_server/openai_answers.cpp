@@ -199,6 +199,37 @@ std::string rerank_body(const json& request, const Behaviour& behaviour) {
     return body.dump();
 }
 
+std::string score_body(const json& request, const Behaviour& behaviour) {
+    const json& one = member(request, "text_1");
+    const json& other = member(request, "text_2");
+    const auto side = [](const json& texts, std::size_t i) {
+        return texts.is_array() ? content_text(texts.at(texts.size() == 1 ? 0 : i)) : content_text(texts);
+    };
+    const std::size_t pairs =
+        std::max<std::size_t>(one.is_array() ? one.size() : 1, other.is_array() ? other.size() : 1);
+    json data = json::array();
+    std::size_t tokens = 0;
+    for (std::size_t i = 0; i < pairs; ++i) {
+        const std::string first = side(one, i);
+        const std::string second = side(other, i);
+        tokens += count_tokens(first) + count_tokens(second);
+        data.push_back({{"index", i}, {"object", "score"}, {"score", relevance(split_tokens(first), second)}});
+    }
+    json body = {
+        {"id", "score-1"}, {"object", "list"}, {"model", request.value("model", "")}, {"data", std::move(data)}};
+    if (behaviour.usage != UsageReport::never) body["usage"] = input_usage(tokens);
+    return body.dump();
+}
+
+/// As OpenAI's: without any usage.
+std::string moderations_body(const json& request) {
+    return json{
+        {"id", "modr-1"},
+        {"model", request.value("model", "")},
+        {"results", {{{"flagged", false}, {"categories", json::object()}, {"category_scores", json::object()}}}}}
+        .dump();
+}
+
 std::string models_body(const std::vector<std::string>& names) {
     json data = json::array();
     for (const std::string& name : names)

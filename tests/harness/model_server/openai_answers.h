@@ -1,4 +1,5 @@
-// OpenAI's dialect: chat/completions, completions, responses, embeddings, rerank, models and errors.
+// OpenAI's dialect: chat/completions, completions, responses, embeddings, rerank, score, moderations,
+// models and errors.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -21,6 +22,8 @@ EventSource openai_events(Dialect dialect, Generation generation);
 
 std::string embeddings_body(const nlohmann::json& request, const Behaviour& behaviour);
 std::string rerank_body(const nlohmann::json& request, const Behaviour& behaviour);
+std::string score_body(const nlohmann::json& request, const Behaviour& behaviour);
+std::string moderations_body(const nlohmann::json& request);
 std::string models_body(const std::vector<std::string>& names);
 
 /// `integer_code`: flat, with the status as `code`, as vLLM's errors were.
