@@ -10,6 +10,7 @@
 #include "lumen_core/account_bucket.h"
 #include "lumen_core/api_error.h"
 #include "lumen_core/caller_identity.h"
+#include "lumen_core/limits.h"
 
 namespace lumen::admind {
 
@@ -35,6 +36,15 @@ HttpAnswer refusal_answer(Refusal refusal, const RefusalDetails& details = {}) {
 
 Json number_or_null(std::int64_t value) {
     return value > 0 ? Json(value) : Json(nullptr);
+}
+
+/// [{limit, period_seconds}], as the book writes rates.
+Json rates_json(const char* text) {
+    Json rates = Json::array();
+    for (const lumen::Rate& rate : parse_rates_text(text).value_or(Rates{})) {
+        if (rate.limit > 0) rates.push_back({{"limit", rate.limit}, {"period_seconds", rate.period_s}});
+    }
+    return rates;
 }
 
 // ---- GET /v1/key ---------------------------------------------------------------------------------------------------
@@ -81,7 +91,7 @@ Json key_json(const Services& services, const CallerIdentity& caller) {
     PgPool::Lease lease = services.postgres.acquire();
     pqxx::work transaction(*lease);
     const auto rows = transaction.exec_params(
-        "select k.name, k.hint, k.cap, k.requests_per_minute, k.tokens_per_minute, k.concurrency,"
+        "select k.name, k.hint, k.cap, k.request_rates, k.token_rates, k.concurrency,"
         " coalesce((extract(epoch from k.expires_at) * 1000)::bigint, 0) expires_ms,"
         " a.owner, a.concurrency account_concurrency, u.name owner_name, to_jsonb(k)->'models' models,"
         " coalesce(t.requests, 0) requests, coalesce(t.tokens_in + t.tokens_out, 0) tokens,"
@@ -103,8 +113,8 @@ Json key_json(const Services& services, const CallerIdentity& caller) {
             {"key_budget", key_budget_json(services.redis, caller, row)},
             {"usage", std::move(use)},
             {"rate_limits",
-             {{"requests_per_minute", number_or_null(row["requests_per_minute"].as<std::int64_t>())},
-              {"tokens_per_minute", number_or_null(row["tokens_per_minute"].as<std::int64_t>())},
+             {{"requests", rates_json(row["request_rates"].c_str())},
+              {"tokens", rates_json(row["token_rates"].c_str())},
               {"concurrency", number_or_null(std::max(row["concurrency"].as<std::int64_t>(),
                                                       row["account_concurrency"].as<std::int64_t>()))}}}};
 }
