@@ -220,6 +220,8 @@ bool if_match(const HttpRequest& request, std::string_view etag) {
         rest.remove_prefix(std::min(end + 1, rest.size()));
         while (!one.empty() && one.front() == ' ') one.remove_prefix(1);
         while (!one.empty() && one.back() == ' ') one.remove_suffix(1);
+        // A proxy that compresses an answer weakens its ETag; what it names is the same.
+        if (one.substr(0, 2) == "W/") one.remove_prefix(2);
         if (one == "*" || one == etag) return true;
     }
     return false;

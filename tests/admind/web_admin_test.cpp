@@ -178,6 +178,15 @@ TEST(LimitsOfAccounts, a_change_in_between_is_noticed) {
     EXPECT_EQ(stale.code(), "precondition_failed");
 }
 
+TEST(LimitsOfAccounts, an_etag_that_a_compressing_proxy_weakened_names_the_same) {
+    const auto person = admind().new_person("5");
+    Headers headers = admind().operator_headers();
+    headers.emplace_back("If-Match", "W/" + admind().as_operator("GET", account_path(person)).header("etag"));
+    headers.emplace_back("Content-Type", "application/json");
+    EXPECT_EQ(admind().call("PUT", account_path(person) + "/limits", headers, R"({"max":"6"})").status, 200);
+    EXPECT_EQ(admind().call("PUT", account_path(person) + "/limits", headers, R"({"max":"7"})").status, 412);
+}
+
 // ---- money
 
 TEST(Grants, move_exactly_what_they_say) {
