@@ -125,20 +125,6 @@ std::vector<KeyId> apply_key_rates(pqxx::transaction_base& transaction, const Ra
     return changed;
 }
 
-/// What an account begins with: it names a policy that is published, and no transaction stays open while the catalogue
-/// is written for its own.
-PolicyId policy_that_blocks_all(const Services& services) {
-    PolicyId policy = 0;
-    {
-        PgPool::Lease lease = services.postgres.acquire();
-        pqxx::work transaction(*lease);
-        policy = policy_of(transaction, ResolvedAccount{});
-        transaction.commit();
-    }
-    services.publisher.ensure_published(policy);
-    return policy;
-}
-
 NewUserResult refused(NewUserResult::Refusal refusal, std::string group = {}) {
     NewUserResult result;
     result.refusal = refusal;
@@ -186,6 +172,18 @@ NewUserResult insert_user(const Services& services, const Settings& settings, Po
 }
 
 }  // namespace
+
+PolicyId policy_that_blocks_all(const Services& services) {
+    PolicyId policy = 0;
+    {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        policy = policy_of(transaction, ResolvedAccount{});
+        transaction.commit();
+    }
+    services.publisher.ensure_published(policy);
+    return policy;
+}
 
 NewUserResult create_user(const Services& services, const Settings& settings, const std::string& email,
                           const std::string& name, const std::vector<std::string>& groups,

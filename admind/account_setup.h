@@ -21,6 +21,10 @@ struct NewUserResult {
     std::string group;  ///< of unknown_group
     InForce in_force = InForce::yes;
 };
+/// What an account begins with: it names a policy that is published, and no transaction stays open while the catalogue
+/// is written for its own.
+PolicyId policy_that_blocks_all(const Services& services);
+
 /// `before_commit` runs in the transaction that makes the user, e.g. for the audit log. Starting coins follow the
 /// commit.
 using BeforeCommit = std::function<void(pqxx::transaction_base&, const NewUser&)>;

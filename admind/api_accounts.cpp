@@ -15,8 +15,8 @@ constexpr std::size_t kLongestReason = 500;
 
 Json account_json(const Call& call, pqxx::transaction_base& transaction, const Wallet& wallet) {
     const auto rows = transaction.exec_params(
-        "select a.owner, coalesce(u.name, '') as name, coalesce(u.id, 0) as user_id from accounts a"
-        " left join users u on u.account_id = a.id where a.id = $1",
+        "select a.owner, coalesce(u.name, p.name, '') as name, coalesce(u.id, 0) as user_id from accounts a"
+        " left join users u on u.account_id = a.id left join projects p on p.account_id = a.id where a.id = $1",
         wallet.account);
     Json groups = Json::array();
     for (const auto& row : transaction.exec_params("select g.name, m.via, g.active from memberships m"

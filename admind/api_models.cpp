@@ -39,13 +39,14 @@ constexpr const char* kModelsOfAccount =
     "select m.id, m.name, m.disabled, m.access, m.needs_ack, m.ack_message, m.notice_version, m.consent_since,"
     " coalesce(u.requests, 0) requests, coalesce(u.tokens, 0) tokens, coalesce(u.spent, 0) spent,"
     " coalesce((extract(epoch from u.last_at) * 1000)::bigint, 0) last_used_ms,"
-    " coalesce((extract(epoch from c.at) * 1000)::bigint, 0) consented_ms"
+    " coalesce((extract(epoch from c.at) * 1000)::bigint, 0) consented_ms, c.by_name consented_by"
     " from models m"
     " left join (select model_id, sum(requests)::bigint requests, sum(tokens_in + tokens_out)::bigint tokens,"
     " sum(cost)::bigint spent, max(last_at) last_at from usage_quarter where account_id = $1 group by model_id) u"
     " on u.model_id = m.id"
-    " left join lateral (select at from consents where account_id = $1 and model_id = m.id"
-    " and notice_ver >= m.consent_since order by notice_ver desc limit 1) c on true"
+    " left join lateral (select d.at, p.name by_name from consents d left join users p on p.id = d.by_user"
+    " where d.account_id = $1 and d.model_id = m.id and d.notice_ver >= m.consent_since"
+    " order by d.notice_ver desc limit 1) c on true"
     " where not m.removed";
 
 ModelRule rule_of(const pqxx::row& row) {
@@ -92,6 +93,8 @@ std::vector<ModelEntry> read_models_of(const Call& call, pqxx::transaction_base&
             has_notice ? Json(render_markdown(row["ack_message"].c_str()).text()) : Json(nullptr);
         entry.json["notice_version"] = row["notice_version"].as<int>();
         entry.json["consented_at"] = rule.needs_ack ? utc_json(consented_ms) : Json(nullptr);
+        const bool by_known = rule.needs_ack && !row["consented_by"].is_null();
+        entry.json["consented_by"] = by_known ? Json(row["consented_by"].as<std::string>()) : Json(nullptr);
         models.push_back(std::move(entry));
     }
     return models;
@@ -206,25 +209,29 @@ Json model_of_account(const Call& call, pqxx::transaction_base& transaction, Acc
     return found == models.end() ? Json(nullptr) : std::move(found->json);
 }
 
-Answer get_my_models(const Call& call) {
+Answer list_models(const Call& call, AccountId account) {
     PgPool::Lease lease = call.services.postgres.acquire();
     pqxx::work transaction(*lease);
     const Disabled disabled = call.http.query_value("disabled") == "true" ? Disabled::shown : Disabled::hidden;
-    return answer_of(models_page(call, transaction, call.caller.account, disabled, call.http));
+    return answer_of(models_page(call, transaction, account, disabled, call.http));
+}
+
+Answer get_my_models(const Call& call) {
+    return list_models(call, call.caller.account);
 }
 
 namespace {
 
 constexpr std::size_t kLongestModelName = 128;
 
-/// What stands between this person and consenting to this model; `id` is set if nothing does.
+/// What stands between this account and a consent to this model; `id` is set if nothing does.
 struct ConsentCheck {
     std::optional<Problem> refusal;
     ModelId id = 0;
 };
 
-ConsentCheck check_consent(const Call& call, pqxx::transaction_base& transaction, const std::string& model,
-                           std::int64_t notice_version) {
+ConsentCheck check_consent(const Call& call, pqxx::transaction_base& transaction, AccountId account,
+                           const std::string& model, std::int64_t notice_version) {
     const auto rows = transaction.exec_params(
         "select id, name, disabled, access, needs_ack, notice_version, hide_when_blocked from models"
         " where name = $1 and not removed",
@@ -233,8 +240,8 @@ ConsentCheck check_consent(const Call& call, pqxx::transaction_base& transaction
     const auto& row = rows[0];
     const ModelRule rule = rule_of(row);
     const RuleBook book = read_rule_book(transaction, call.settings);
-    const auto rules = read_account_rules(transaction, call.caller.account);
-    const AccessResult access = resolve_model(book, rules.at(call.caller.account), rule);
+    const auto rules = read_account_rules(transaction, account);
+    const AccessResult access = resolve_model(book, rules.at(account), rule);
     if (access.rule == AccessRule::blocked) {
         if (row["hide_when_blocked"].as<bool>()) return {not_found(), 0};
         return {Problem{403, "model_access_denied", "This model is not available to you."}, 0};
@@ -249,7 +256,7 @@ ConsentCheck check_consent(const Call& call, pqxx::transaction_base& transaction
 
 }  // namespace
 
-Answer post_my_consent(const Call& call) {
+Answer give_consent(const Call& call, AccountId account) {
     RequestFields fields(call.body);
     const auto model = fields.text("model", Need::required, kLongestModelName);
     const auto version = fields.integer("notice_version", Need::required, 1, INT32_MAX);
@@ -259,16 +266,19 @@ Answer post_my_consent(const Call& call) {
     {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
-        ConsentCheck check = check_consent(call, transaction, *model, *version);
+        ConsentCheck check = check_consent(call, transaction, account, *model, *version);
         if (check.refusal) return Answer(std::move(*check.refusal));
-        fresh = insert_consent(transaction, call.caller.account, check.id, static_cast<std::int32_t>(*version),
-                               call.caller.user);
+        fresh = insert_consent(transaction, account, check.id, static_cast<std::int32_t>(*version), call.caller.user);
         transaction.commit();
     }
-    if (call.services.ledger.enforce_account(call.caller.account) == InForce::not_yet) return not_yet_in_force();
-    tell_pages(call.services.redis, call.caller.account,
+    if (call.services.ledger.enforce_account(account) == InForce::not_yet) return not_yet_in_force();
+    tell_pages(call.services.redis, account,
                {LiveEventKind::model, to_text({{"model", *model}, {"access", "consented"}})});
     return {fresh ? 201 : 200, {{"model", *model}, {"notice_version", *version}, {"access", "consented"}}};
+}
+
+Answer post_my_consent(const Call& call) {
+    return give_consent(call, call.caller.account);
 }
 
 // ---- for administrators

@@ -39,6 +39,10 @@ Json models_of_account(const Call& call, pqxx::transaction_base& transaction, Ac
 /// One of them: what GET /me/models says of it; null: there is no such model.
 Json model_of_account(const Call& call, pqxx::transaction_base& transaction, AccountId account, ModelId model);
 
+/// Models and consents of one account, for whoever may see and give them.
+Answer list_models(const Call& call, AccountId account);
+Answer give_consent(const Call& call, AccountId account);
+
 /// Turns either alternative into the answer.
 inline Answer answer_of(std::variant<Json, Problem> result) {
     if (auto* problem = std::get_if<Problem>(&result)) return Answer(std::move(*problem));

@@ -1,42 +1,25 @@
 // Signing in and out, and what every page asks first: who am I, and what site is this.
 #include <algorithm>
 
-#include "admind/account_setup.h"
+#include <Poco/Logger.h>
+
 #include "admind/api_parts.h"
 #include "admind/bounds.h"
 #include "admind/handlers.h"
+#include "admind/oidc_provider.h"
+#include "admind/pending_logins.h"
+#include "admind/rate_limit.h"
 #include "admind/sessions.h"
+#include "admind/sign_in.h"
+#include "admind/url_text.h"
+#include "lumen_core/address_range.h"
+#include "lumen_core/catalogue.h"
 
 namespace lumen::admind {
 
 namespace {
 
 constexpr const char* kFirstPage = "/profile";
-
-/// A path of this site and nothing that a browser could read as another host.
-bool is_local_path(std::string_view path) {
-    return !path.empty() && path.size() <= 1024 && path[0] == '/' &&
-           (path.size() == 1 || (path[1] != '/' && path[1] != '\\')) &&
-           std::all_of(path.begin(), path.end(), [](char c) { return c > ' ' && c < '\x7f' && c != '\\'; });
-}
-
-std::string query_escaped(std::string_view text) {
-    static constexpr char kHex[] = "0123456789ABCDEF";
-    std::string out;
-    for (const char c : text) {
-        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                           c == '_' || c == '.' || c == '~' || c == '/';
-        if (plain) {
-            out += c;
-        } else {
-            const auto byte = static_cast<unsigned char>(c);
-            out += '%';
-            out += kHex[byte >> 4];
-            out += kHex[byte & 15];
-        }
-    }
-    return out;
-}
 
 Answer redirect(int status, const std::string& location) {
     Answer answer;
@@ -49,73 +32,138 @@ bool is_https(const Settings& settings) {
     return settings.app.public_url.compare(0, 8, "https://") == 0;
 }
 
-/// `rate_limiting.login`, counted in Redis for all copies of admind together. Only this host can sign in by /devlogin,
-/// so its one address is the key.
-bool login_allowed(RedisLink& redis, const std::vector<Rate>& rates) {
-    for (const Rate& rate : rates) {
-        const std::int64_t window = unix_ms_now() / 1000 / rate.period.count();
-        const std::string key =
-            "lumen:login:loopback:" + std::to_string(rate.period.count()) + ":" + std::to_string(window);
-        const RedisReply count = redis.command({"INCR", key});
-        redis.command({"EXPIRE", key, std::to_string(rate.period.count())});
-        if (count->type == REDIS_REPLY_INTEGER && count->integer > rate.count) return false;
-    }
-    return true;
+/// An IPv6 customer has a whole /64 to come from.
+std::string counted_address(const std::string& client) {
+    const bool is_v6 = client.find(':') != std::string::npos;
+    const auto range = parse_address_range(is_v6 ? client + "/64" : client);
+    return range ? address_range_text(*range) : client;
 }
 
-struct DevAccount {
-    std::int64_t user = 0;
-    AccountId account = 0;
-    bool active = true;
-};
+/// `rate_limiting.login`, for each client address, over all copies of admind together. Each step of a sign-in counts
+/// apart, so that one sign-in is one.
+std::optional<Answer> over_login_rate(const Call& call, const char* step) {
+    RedisPool::Lease redis = call.services.redis.acquire();
+    const std::int64_t wait = seconds_over_rate(*redis, std::string(step) + " " + counted_address(call.http.client),
+                                                call.settings.rates.login);
+    if (wait == 0) return std::nullopt;
+    Answer answer(Problem{429, "rate_limited", "Too many sign-ins from this address. Wait a moment."});
+    answer.headers.emplace_back("Retry-After", std::to_string(wait));
+    return answer;
+}
 
-std::optional<DevAccount> find_user(PgPool& postgres, const std::string& email) {
-    PgPool::Lease lease = postgres.acquire();
-    pqxx::work transaction(*lease);
-    const auto rows = transaction.exec_params("select id, account_id, active from users where email = $1", email);
-    if (rows.empty()) return std::nullopt;
-    return DevAccount{rows[0][0].as<std::int64_t>(), rows[0][1].as<AccountId>(), rows[0][2].as<bool>()};
+/// A session of its own for each sign-in: what this browser had before ends.
+Answer enter(const Call& call, const SignedIn& who, const std::string& next, int status) {
+    RedisPool::Lease redis = call.services.redis.acquire();
+    const std::string before = cookie_value(call.http.header("cookie"), kSessionCookie);
+    const auto old = before.empty() ? std::nullopt : find_session(*redis, before, unix_ms_now());
+    if (old) end_session(*redis, before, old->account);
+    const NewSession session = begin_session(*redis, who.user, who.account, unix_ms_now());
+    Answer answer = redirect(status, next);
+    answer.headers.emplace_back("Set-Cookie", set_cookie_header(kSessionCookie, session.cookie, is_https(call.settings),
+                                                                std::chrono::seconds(kSessionLife).count()));
+    return answer;
+}
+
+Answer enter_or_refuse(const Call& call, const std::variant<SignedIn, Problem>& result, const std::string& next,
+                       int status) {
+    if (const auto* refused = std::get_if<Problem>(&result)) return *refused;
+    return enter(call, std::get<SignedIn>(result), next, status);
+}
+
+std::string authorization_url(const OauthSettings& oauth, const ProviderMetadata& provider,
+                              const NewPendingLogin& begun) {
+    FormText query;
+    query.add("response_type", "code");
+    query.add("client_id", oauth.client_id);
+    query.add("redirect_uri", oauth.redirect_uri);
+    query.add("scope", oauth.scopes);
+    query.add("state", begun.state);
+    query.add("nonce", begun.login.nonce);
+    query.add("code_challenge", begun.challenge);
+    query.add("code_challenge_method", "S256");
+    for (const auto& [name, value] : oauth.params) query.add(name, value);
+    const std::string& endpoint = provider.authorization_endpoint;
+    return endpoint + (endpoint.find('?') == std::string::npos ? "?" : "&") + query.text();
+}
+
+Problem provider_failed(const Call& call, const std::string& why) {
+    Poco::Logger::get("sign_in").warning("the identity provider failed: request=" + call.http.id + " error=" + why);
+    return {502, "oidc_provider_error", "The identity provider did not complete the sign-in. Try again."};
+}
+
+Problem state_mismatch() {
+    return {400, "oidc_state_mismatch", "This sign-in was begun elsewhere, or too long ago. Begin again."};
+}
+
+/// What the provider sent back, as a word for the log.
+std::string error_word(const std::string& error) {
+    constexpr std::size_t kLongest = 64;
+    const bool plain = error.size() <= kLongest && std::all_of(error.begin(), error.end(), [](char c) {
+                           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
+                       });
+    return plain ? error : "an unreadable error";
 }
 
 }  // namespace
 
 Answer get_login(const Call& call) {
-    const std::string next = call.http.query_value("next").value_or(kFirstPage);
-    return redirect(302, "/sign-in?next=" + query_escaped(is_local_path(next) ? next : kFirstPage));
+    if (auto refused = over_login_rate(call, "login")) return std::move(*refused);
+    const std::string wanted = call.http.query_value("next").value_or(kFirstPage);
+    const std::string next = is_local_path(wanted) ? wanted : kFirstPage;
+    const OauthSettings& oauth = call.settings.oauth;
+    if (oauth.client_id.empty()) return redirect(302, "/sign-in?next=" + url_escaped(next, "/"));
+    try {
+        const ProviderMetadata provider = call.services.oidc->metadata(oauth);
+        RedisPool::Lease redis = call.services.redis.acquire();
+        const std::string browser = cookie_value(call.http.header("cookie"), kLoginCookie);
+        const NewPendingLogin begun = begin_login(*redis, next, browser);
+        Answer answer = redirect(302, authorization_url(oauth, provider, begun));
+        answer.headers.emplace_back(
+            "Set-Cookie", set_cookie_header(kLoginCookie, begun.browser, is_https(call.settings), kLoginLife.count()));
+        return answer;
+    } catch (const ProviderError& error) {
+        return provider_failed(call, error.what());
+    }
+}
+
+Answer get_callback(const Call& call) {
+    if (auto refused = over_login_rate(call, "callback")) return std::move(*refused);
+    const OauthSettings& oauth = call.settings.oauth;
+    if (oauth.client_id.empty()) return not_found();
+    std::optional<PendingLogin> pending;
+    {
+        RedisPool::Lease redis = call.services.redis.acquire();
+        pending = take_login(*redis, call.http.query_value("state").value_or(""),
+                             cookie_value(call.http.header("cookie"), kLoginCookie));
+    }
+    if (!pending) return state_mismatch();
+    try {
+        const std::string issuer = call.services.oidc->metadata(oauth).issuer;
+        // RFC 9207: an answer of another provider is no answer to this question.
+        if (call.http.query_value("iss").value_or(issuer) != issuer) return state_mismatch();
+        if (const auto error = call.http.query_value("error")) throw ProviderError(error_word(*error));
+        const auto code = call.http.query_value("code");
+        if (!code || code->empty()) throw ProviderError("no code");
+        const Json claims = call.services.oidc->redeem(oauth, {*code, pending->verifier, pending->nonce});
+        return enter_or_refuse(call, sign_in_by_claims(call.services, call.settings, issuer, claims), pending->next,
+                               302);
+    } catch (const ProviderError& error) {
+        return provider_failed(call, error.what());
+    }
 }
 
 Answer post_devlogin(const Call& call) {
     const AppSettings& app = call.settings.app;
     if (!app.debug || !app.dev_user || !call.http.loopback) return not_found();
-    {
-        RedisPool::Lease redis = call.services.redis.acquire();
-        if (!login_allowed(*redis, call.settings.rates.login)) {
-            Answer answer(Problem{429, "rate_limited", "Too many attempts to sign in. Wait a minute."});
-            answer.headers.emplace_back("Retry-After", "60");
-            return answer;
-        }
-    }
-    const std::string& email = app.dev_user->email;
-    auto user = find_user(call.services.postgres, email);
-    if (!user) {
-        create_user(call.services, call.settings, email, email.substr(0, email.find('@')), {});
-        user = find_user(call.services.postgres, email);
-    }
-    if (!user || !user->active) return Problem{403, "account_disabled", "This account is deactivated."};
-
-    RedisPool::Lease redis = call.services.redis.acquire();
-    const NewSession session = begin_session(*redis, user->user, user->account, unix_ms_now());
-    Answer answer = redirect(303, kFirstPage);
-    answer.headers.emplace_back("Set-Cookie", set_cookie_header(session.cookie, is_https(call.settings),
-                                                                std::chrono::seconds(kSessionLife).count()));
-    return answer;
+    if (auto refused = over_login_rate(call, "devlogin")) return std::move(*refused);
+    return enter_or_refuse(call, sign_in_dev_user(call.services, call.settings), kFirstPage, 303);
 }
 
 Answer post_logout(const Call& call) {
     RedisPool::Lease redis = call.services.redis.acquire();
-    end_session(*redis, session_cookie(call.http.header("cookie")), call.caller.account);
+    end_session(*redis, cookie_value(call.http.header("cookie"), kSessionCookie), call.caller.account);
     Answer answer = redirect(303, "/");
-    answer.headers.emplace_back("Set-Cookie", set_cookie_header("", is_https(call.settings), 0));
+    answer.headers.emplace_back("Set-Cookie", set_cookie_header(kSessionCookie, "", is_https(call.settings), 0));
     return answer;
 }
 

@@ -20,8 +20,11 @@ inline constexpr int kLargestPage = 200;
 inline constexpr std::size_t kMaxProfilePages =
     6;  ///< of keys, and of models, in /me/profile: more than either can have
 
-inline constexpr std::chrono::hours kSessionLife{7 * 24};
-inline constexpr std::chrono::minutes kDraftLife{15};  ///< P34
+inline constexpr std::chrono::hours kSessionLife{7 * 24};  ///< at most
+inline constexpr std::chrono::hours kSessionIdle{2 * 24};  ///< without a request; a page left open overnight goes on
+inline constexpr std::chrono::minutes kSessionNoted{5};    ///< a use is written down so often
+inline constexpr std::chrono::seconds kLoginLife{600};     ///< from leaving for the provider to coming back
+inline constexpr std::chrono::minutes kDraftLife{15};      ///< P34
 inline constexpr std::chrono::hours kIdempotencyLife{24};
 inline constexpr std::chrono::seconds kIdempotencyLease{60};  ///< an unfinished request older than this has died
 

@@ -1,6 +1,7 @@
 #include "admind/callers.h"
 
 #include "admind/sessions.h"
+#include "lumen_core/catalogue.h"
 
 namespace lumen::admind {
 
@@ -75,7 +76,7 @@ CallerResult identify(const Services& services, const Settings& settings, const 
         if (authorization.substr(0, kBearer.size()) != kBearer) return {{}, unauthenticated()};
         return identify_operator(services, settings, authorization.substr(kBearer.size()));
     }
-    const std::string cookie = session_cookie(request.header("cookie"));
+    const std::string cookie = cookie_value(request.header("cookie"), kSessionCookie);
     return cookie.empty() ? CallerResult{} : identify_user(services, settings, cookie);
 }
 
@@ -91,7 +92,7 @@ std::optional<Problem> authorise(const Caller& caller, Who who, bool unsafe) {
         return Problem{403, "insufficient_scope",
                        "This needs an operator token of scope `" + std::string(scope_name(needed)) + "`."};
     }
-    if (who == Who::user || caller.is_admin) return std::nullopt;
+    if (who == Who::user || who == Who::member || caller.is_admin) return std::nullopt;
     return Problem{403, "forbidden", "This needs an administrator."};
 }
 

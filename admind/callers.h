@@ -32,9 +32,9 @@ struct Caller {
     std::string label() const;
 };
 
-/// A route's column "Who": P, U, A and X of spec/rest.md.
-/// A visitor may be anyone, and is known if signed in.
-enum class Who : std::uint8_t { anyone, visitor, user, admin, token_admin };
+/// A route's column "Who": P, U, A and X of spec/rest.md; `member` is for M and O, whom only the handler can tell: any
+/// person, and operators as administrators. A visitor may be anyone, and is known if signed in.
+enum class Who : std::uint8_t { anyone, visitor, user, member, admin, token_admin };
 
 struct CallerResult {
     Caller caller;

@@ -93,7 +93,8 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
                     return statuses;
                 },
                 &remote_pages_,
-                &recent_requests_},
+                &recent_requests_,
+                &oidc_},
       seen_file_(file_stamp(path_)) {
     const auto add = [&](const char* name, std::chrono::milliseconds interval, std::function<void()> run) {
         jobs_.push_back(std::make_unique<PeriodicJob>(name, interval, std::move(run)));

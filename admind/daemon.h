@@ -16,6 +16,7 @@
 #include "admind/leader.h"
 #include "admind/ledger_book.h"
 #include "admind/live_settings.h"
+#include "admind/oidc_provider.h"
 #include "admind/periodic_job.h"
 #include "admind/recent_requests.h"
 #include "admind/remote_pages.h"
@@ -61,6 +62,7 @@ class Daemon {
     EndpointProber prober_;
     RemotePages remote_pages_;
     RecentRequests recent_requests_;
+    OidcProvider oidc_;
     Services services_;
 
     std::mutex settings_mutex_;

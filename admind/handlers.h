@@ -7,6 +7,7 @@ namespace lumen::admind {
 
 // api_session.cpp
 Answer get_login(const Call& call);
+Answer get_callback(const Call& call);
 Answer post_logout(const Call& call);
 Answer post_devlogin(const Call& call);
 Answer get_session(const Call& call);
@@ -33,6 +34,28 @@ Answer delete_my_key(const Call& call);
 Answer get_account_keys(const Call& call);
 Answer post_account_key(const Call& call);
 Answer delete_account_key(const Call& call);
+
+// api_projects.cpp
+Answer get_projects(const Call& call);
+Answer post_project(const Call& call);
+Answer get_project(const Call& call);
+Answer patch_project(const Call& call);
+
+// api_project_people.cpp
+Answer post_project_manager(const Call& call);
+Answer delete_project_manager(const Call& call);
+Answer put_project_owner(const Call& call);
+Answer get_project_user_search(const Call& call);
+
+// api_project_keys.cpp
+Answer get_project_keys(const Call& call);
+Answer post_project_key_draft(const Call& call);
+Answer delete_project_key_draft(const Call& call);
+Answer post_project_key(const Call& call);
+Answer patch_project_key(const Call& call);
+Answer delete_project_key(const Call& call);
+Answer get_project_models(const Call& call);
+Answer post_project_consent(const Call& call);
 
 // api_models.cpp
 Answer get_my_models(const Call& call);

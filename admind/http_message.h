@@ -19,6 +19,7 @@ struct HttpRequest {
     std::map<std::string, std::string, std::less<>> headers;  ///< names in lower case
     std::string body;
     bool loopback = false;  ///< the peer, and every address a proxy in front named, is this host
+    std::string client;     ///< the address to count by: as a proxy on this host or network names it, else the peer's
     std::string id;         ///< the request's id, also in the answer's X-Request-Id
 
     std::string_view header(std::string_view lower_name) const;

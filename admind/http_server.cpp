@@ -63,6 +63,21 @@ bool only_loopback(const Poco::Net::HTTPServerRequest& request) {
     return true;
 }
 
+bool is_of_this_network(const Poco::Net::IPAddress& address) {
+    return address.isLoopback() || address.isSiteLocal() || address.isLinkLocal();
+}
+
+/// Whom to count requests by. A proxy of ours sets X-Forwarded-For to its client; anybody else's is not believed.
+std::string client_of(const Poco::Net::HTTPServerRequest& request) {
+    const Poco::Net::IPAddress peer = request.clientAddress().host();
+    const std::string forwarded = request.get("X-Forwarded-For", "");
+    if (forwarded.empty() || !is_of_this_network(peer)) return peer.toString();
+    std::string last = forwarded.substr(forwarded.rfind(',') + 1);
+    last.erase(std::remove(last.begin(), last.end(), ' '), last.end());
+    Poco::Net::IPAddress named;
+    return Poco::Net::IPAddress::tryParse(last, named) ? named.toString() : peer.toString();
+}
+
 /// Text that may go on to the book: UTF-8 without a zero byte.
 bool is_storable(std::string_view text) {
     return is_utf8(text) && text.find('\0') == std::string_view::npos;
@@ -104,6 +119,7 @@ class Exchange : public Poco::Net::HTTPRequestHandler {
             request.headers.emplace(lower(name), value);
         }
         request.loopback = only_loopback(poco);
+        request.client = client_of(poco);
         try {
             if (question != std::string::npos && !read_query(target.substr(question + 1), request)) {
                 return render(unreadable(400, "invalid_request", "The query cannot be read."), request.id);

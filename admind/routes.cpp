@@ -20,6 +20,7 @@ const std::vector<Route>& routes() {
         {"GET", "/metrics", anyone, get_metrics},
 
         {"GET", "/api/v1/login", anyone, get_login},
+        {"GET", "/callback", anyone, get_callback},
         {"POST", "/api/v1/devlogin", anyone, post_devlogin},
         {"POST", "/api/v1/logout", user, post_logout},
         {"GET", "/api/v1/session", visitor, get_session},
@@ -42,6 +43,23 @@ const std::vector<Route>& routes() {
         {"GET", "/api/v1/models", visitor, get_models},
         {"GET", "/api/v1/models/{name}", visitor, get_model},
         {"GET", "/api/v1/readmes/{name}", visitor, get_readme},
+
+        {"GET", "/api/v1/projects", member, get_projects},
+        {"POST", "/api/v1/projects", admin, post_project},
+        {"GET", "/api/v1/projects/{id}", member, get_project},
+        {"PATCH", "/api/v1/projects/{id}", member, patch_project, if_match},
+        {"POST", "/api/v1/projects/{id}/managers", member, post_project_manager},
+        {"DELETE", "/api/v1/projects/{id}/managers/{user}", member, delete_project_manager, if_match},
+        {"PUT", "/api/v1/projects/{id}/owner", member, put_project_owner, if_match},
+        {"GET", "/api/v1/projects/{id}/user-search", member, get_project_user_search},
+        {"POST", "/api/v1/projects/{id}/keys/draft", member, post_project_key_draft},
+        {"DELETE", "/api/v1/projects/{id}/keys/draft/{draft}", member, delete_project_key_draft, if_match},
+        {"GET", "/api/v1/projects/{id}/keys", member, get_project_keys},
+        {"POST", "/api/v1/projects/{id}/keys", member, post_project_key},
+        {"PATCH", "/api/v1/projects/{id}/keys/{key}", member, patch_project_key, if_match},
+        {"DELETE", "/api/v1/projects/{id}/keys/{key}", member, delete_project_key, if_match},
+        {"GET", "/api/v1/projects/{id}/models", member, get_project_models},
+        {"POST", "/api/v1/projects/{id}/consents", member, post_project_consent},
 
         {"GET", "/api/v1/admin/users", admin, get_users},
         {"POST", "/api/v1/admin/users", admin, post_user, idempotency_key},
@@ -107,11 +125,11 @@ struct Found {
     std::string allowed;  ///< methods of the path, when none fits
 };
 
-Found find_route(const HttpRequest& request) {
+Found find_route(std::string_view method, std::string_view path) {
     Found found;
     for (const Route& route : routes()) {
-        if (!matches(route.pattern, request.path, found.captures)) continue;
-        if (route.method == request.method) {
+        if (!matches(route.pattern, path, found.captures)) continue;
+        if (route.method == method) {
             found.route = &route;
             return found;
         }
@@ -139,7 +157,10 @@ std::optional<Problem> check_origin(const Settings& settings, const HttpRequest&
 }
 
 Answer dispatch(const Services& services, const HttpRequest& request) {
-    const Found found = find_route(request);
+    const std::shared_ptr<const Settings> settings = services.settings.current();
+    // The provider comes back to the path of `redirect_uri`, whatever that is.
+    const bool is_callback = !settings->oauth.callback_path.empty() && request.path == settings->oauth.callback_path;
+    const Found found = find_route(request.method, is_callback ? "/callback" : request.path);
     if (found.route == nullptr) {
         if (found.allowed.empty()) return Answer(not_found());
         Answer answer(Problem{405, "method_not_allowed", "This path takes " + found.allowed + "."});
@@ -148,7 +169,6 @@ Answer dispatch(const Services& services, const HttpRequest& request) {
     }
     const Route& route = *found.route;
     const bool unsafe = request.method != "GET";
-    const std::shared_ptr<const Settings> settings = services.settings.current();
     if (auto refused = check_origin(*settings, request, route)) return Answer(std::move(*refused));
 
     // A route for anyone must not fail on a stale cookie, nor on a token that belongs to its own protocol (/metrics).

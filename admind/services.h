@@ -16,6 +16,7 @@ namespace lumen::admind {
 class LedgerJobs;
 class RecentRequests;
 class RemotePages;
+class OidcProvider;
 struct JobStatus;
 
 struct Services {
@@ -29,6 +30,7 @@ struct Services {
     std::function<std::vector<JobStatus>()> other_jobs{};
     RemotePages* remote_pages = nullptr;  ///< likewise
     RecentRequests* recent_requests = nullptr;
+    OidcProvider* oidc = nullptr;  ///< as ledger_jobs
 };
 
 }  // namespace lumen::admind

@@ -28,6 +28,11 @@ bool is_cookie_value(std::string_view text) {
            });
 }
 
+/// Redis forgets the session at its idle end; each use within moves that on, as far as its last end.
+std::int64_t idle_end(std::int64_t now_ms, std::int64_t expires_ms) {
+    return std::min(now_ms + std::chrono::milliseconds(kSessionIdle).count(), expires_ms);
+}
+
 std::int64_t number_of(const redisReply* reply) {
     const std::string_view text = reply_text(reply);
     std::int64_t number = 0;
@@ -61,20 +66,32 @@ NewSession begin_session(RedisLink& redis, std::int64_t user, AccountId account,
     session.expires_ms = now_ms + std::chrono::milliseconds(kSessionLife).count();
     const std::string key = session_key(session.cookie);
     redis.command({"HSET", key, "user", std::to_string(user), "account", std::to_string(account), "created",
-                   std::to_string(now_ms), "expires", std::to_string(session.expires_ms)});
-    redis.command({"PEXPIREAT", key, std::to_string(session.expires_ms)});
+                   std::to_string(now_ms), "expires", std::to_string(session.expires_ms), "used",
+                   std::to_string(now_ms)});
+    redis.command({"PEXPIREAT", key, std::to_string(idle_end(now_ms, session.expires_ms))});
     return session;
 }
 
 std::optional<Session> find_session(RedisLink& redis, std::string_view cookie, std::int64_t now_ms) {
-    const RedisReply reply = redis.command({"HMGET", session_key(cookie), "user", "account", "created", "expires"});
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4) return std::nullopt;
+    const std::string key = session_key(cookie);
+    const RedisReply reply = redis.command({"HMGET", key, "user", "account", "created", "expires", "used"});
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 5) return std::nullopt;
     Session session;
     session.user = number_of(reply->element[0]);
     session.account = number_of(reply->element[1]);
     session.created_ms = number_of(reply->element[2]);
     session.expires_ms = number_of(reply->element[3]);
-    if (session.user <= 0 || session.expires_ms <= now_ms) return std::nullopt;
+    const std::int64_t used_ms = number_of(reply->element[4]);
+    if (session.user <= 0 || session.expires_ms <= now_ms || idle_end(used_ms, session.expires_ms) <= now_ms) {
+        return std::nullopt;
+    }
+    // Not on every request: a page makes many.
+    if (now_ms - used_ms >= std::chrono::milliseconds(kSessionNoted).count()) {
+        redis.append({"HSET", key, "used", std::to_string(now_ms)});
+        redis.append({"PEXPIREAT", key, std::to_string(idle_end(now_ms, session.expires_ms))});
+        redis.next();
+        redis.next();
+    }
     return session;
 }
 
@@ -95,22 +112,23 @@ void end_sessions_of(RedisLink& redis, std::int64_t user, AccountId account, std
     publish_live(redis, account, message);
 }
 
-std::string session_cookie(std::string_view header) {
+std::string cookie_value(std::string_view header, std::string_view name) {
     while (!header.empty()) {
         const std::size_t end = std::min(header.find(';'), header.size());
         std::string_view pair = header.substr(0, end);
         header.remove_prefix(std::min(end + 1, header.size()));
         while (!pair.empty() && pair.front() == ' ') pair.remove_prefix(1);
         const std::size_t equals = pair.find('=');
-        if (equals == std::string_view::npos || pair.substr(0, equals) != kSessionCookie) continue;
+        if (equals == std::string_view::npos || pair.substr(0, equals) != name) continue;
         const std::string_view value = pair.substr(equals + 1);
         if (is_cookie_value(value)) return std::string(value);
     }
     return "";
 }
 
-std::string set_cookie_header(std::string_view value, bool secure, std::int64_t max_age_seconds) {
-    std::string header = kSessionCookie;
+std::string set_cookie_header(std::string_view name, std::string_view value, bool secure,
+                              std::int64_t max_age_seconds) {
+    std::string header(name);
     header.append("=").append(value).append("; Path=/; Max-Age=").append(std::to_string(max_age_seconds));
     header += "; HttpOnly; SameSite=Lax";
     if (secure) header += "; Secure";

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <set>
 
 #include "admind/settings_sections.h"
 #include "admind/settings_values.h"
@@ -194,10 +195,21 @@ void read_oauth(Section& root, Settings& settings) {
     to.client_secret = oauth.secret("client_secret", "OAUTH2_CLIENT_SECRET").value_or("");
     to.server_metadata_url = oauth.web_url("server_metadata_url", "OAUTH2_SERVER_METADATA_URL").value_or("");
     to.redirect_uri = oauth.web_url("redirect_uri", "OAUTH2_REDIRECT_URI").value_or("");
+    if (const auto uri = parse_web_url(to.redirect_uri)) to.callback_path = uri->path;
     to.scopes = oauth.secret("scopes", "OAUTH2_SCOPES").value_or("openid email profile");
     Section params = oauth.section("params");
-    for (const std::string& key : params.keys()) params.text(key);
-    oauth.boolean("allow_unverified_email");
+    for (const std::string& key : params.keys()) {
+        const auto value = params.text(key);
+        // What makes the sign-in safe is not the file's to set.
+        static const std::set<std::string> kOurs{
+            "response_type", "client_id", "redirect_uri",   "scope",
+            "state",         "nonce",     "code_challenge", "code_challenge_method"};
+        if (kOurs.count(key) > 0)
+            params.warning(key, "is set by Lumen; no effect");
+        else if (value)
+            to.params.emplace_back(key, *value);
+    }
+    to.allow_unverified_email = oauth.boolean("allow_unverified_email", false);
     oauth.finish();
 }
 
@@ -320,6 +332,13 @@ const GroupSettings* Settings::group(std::string_view name) const {
     const auto found =
         std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group.name == name; });
     return found == groups.end() ? nullptr : &*found;
+}
+
+const EntitySettings* Settings::project(std::string_view name) const {
+    const auto found =
+        std::find_if(projects.begin(), projects.end(), [&](const auto& project) { return project.name == name; });
+    if (found != projects.end() && found->said()) return &*found;
+    return project_default ? &*project_default : nullptr;
 }
 
 SettingsResult read_settings(std::string_view yaml, const Environment& environment) {

@@ -78,7 +78,10 @@ struct OauthSettings {
     std::string client_secret;
     std::string server_metadata_url;
     std::string redirect_uri;
+    std::string callback_path;  ///< of redirect_uri
     std::string scopes;
+    std::vector<std::pair<std::string, std::string>> params;  ///< added to the authorization request
+    bool allow_unverified_email = false;
 };
 
 struct ApiSettings {
@@ -131,6 +134,7 @@ struct EntitySettings {
     std::optional<BudgetRule> budget;
     std::optional<bool> strict;
     AccessSettings access;
+    bool said() const noexcept { return budget || strict || access.said() || !groups.empty(); }
 };
 
 struct PricePoint {
@@ -190,6 +194,8 @@ struct Settings {
     bool is_admin(std::string_view email_lower) const;
     const EntitySettings* user(std::string_view email_lower) const;
     const GroupSettings* group(std::string_view name) const;
+    /// What the file says of a project of that name: `projects.<name>`, or `projects.default` where that says nothing.
+    const EntitySettings* project(std::string_view name) const;
 };
 
 struct SettingsResult {

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "admind/group_rules.h"
 #include "admind/json.h"
 #include "admind/pg_values.h"
 #include "lumen_core/catalogue.h"
@@ -268,6 +269,17 @@ void apply_own_rules(pqxx::transaction_base& transaction, const EntitySettings& 
         sql_texts(user.access.allowed), sql_texts(user.access.blocked));
 }
 
+constexpr const char* kInheritAgain =
+    "update account_rules r set limits_from = case when limits_from = 'config' then null else limits_from end,"
+    " max_nano = case when limits_from = 'config' then null else max_nano end,"
+    " refresh_nano = case when limits_from = 'config' then null else refresh_nano end,"
+    " starting_nano = case when limits_from = 'config' then null else starting_nano end,"
+    " strict = case when limits_from = 'config' then null else strict end,"
+    " access_from = case when access_from = 'config' then null else access_from end,"
+    " access_default = case when access_from = 'config' then null else access_default end,"
+    " allowed = case when access_from = 'config' then '{}' else allowed end,"
+    " blocked = case when access_from = 'config' then '{}' else blocked end";
+
 void apply_users(pqxx::transaction_base& transaction, const Settings& settings) {
     transaction.exec0("create temp table stated_memberships (account_id bigint, group_id bigint) on commit drop");
     const auto state_groups = [&](const std::string& email, const std::vector<std::string>& groups) {
@@ -294,21 +306,24 @@ void apply_users(pqxx::transaction_base& transaction, const Settings& settings) 
         " where s.account_id = m.account_id and s.group_id = m.group_id)");
     transaction.exec0(
         "insert into memberships (account_id, group_id, via)"
-        " select distinct account_id, group_id, 'config' from stated_memberships on conflict do nothing");
+        " select distinct account_id, group_id, 'config' from stated_memberships"
+        // One that a rule gave is the file's now; one that an administrator gave outlives the file's word.
+        " on conflict (account_id, group_id) do update set via = 'config' where memberships.via = 'rule'");
+    apply_group_rules(transaction);
     // Users that left the file inherit again.
-    transaction.exec_params0(
-        "update account_rules r set limits_from = case when limits_from = 'config' then null else limits_from end,"
-        " max_nano = case when limits_from = 'config' then null else max_nano end,"
-        " refresh_nano = case when limits_from = 'config' then null else refresh_nano end,"
-        " starting_nano = case when limits_from = 'config' then null else starting_nano end,"
-        " strict = case when limits_from = 'config' then null else strict end,"
-        " access_from = case when access_from = 'config' then null else access_from end,"
-        " access_default = case when access_from = 'config' then null else access_default end,"
-        " allowed = case when access_from = 'config' then '{}' else allowed end,"
-        " blocked = case when access_from = 'config' then '{}' else blocked end"
-        " from users u where u.account_id = r.account_id and (limits_from = 'config' or access_from = 'config')"
-        " and u.email not in (select jsonb_array_elements_text($1::jsonb))",
-        sql_texts(stated));
+    transaction.exec_params0(std::string(kInheritAgain) +
+                                 " from users u where u.account_id = r.account_id"
+                                 " and (limits_from = 'config' or access_from = 'config')"
+                                 " and u.email not in (select jsonb_array_elements_text($1::jsonb))",
+                             sql_texts(stated));
+}
+
+// ---- projects
+
+void apply_projects(pqxx::transaction_base& transaction, const Settings& settings) {
+    for (const auto& row : transaction.exec("select name, account_id from projects")) {
+        apply_project_settings(transaction, settings, row[0].as<std::string>(), row[1].as<AccountId>());
+    }
 }
 
 }  // namespace
@@ -317,6 +332,25 @@ void apply_settings(pqxx::transaction_base& transaction, const Settings& setting
     apply_models(transaction, settings);
     apply_groups(transaction, settings);
     apply_users(transaction, settings);
+    apply_projects(transaction, settings);
+}
+
+void forget_settings(pqxx::transaction_base& transaction, AccountId account) {
+    transaction.exec_params0("delete from memberships where account_id = $1 and via = 'config'", account);
+    transaction.exec_params0(std::string(kInheritAgain) + " where r.account_id = $1", account);
+}
+
+void apply_project_settings(pqxx::transaction_base& transaction, const Settings& settings, const std::string& name,
+                            AccountId account) {
+    forget_settings(transaction, account);
+    const EntitySettings* project = settings.project(name);
+    if (project == nullptr) return;
+    transaction.exec_params0(
+        "insert into memberships (account_id, group_id, via)"
+        " select $1, id, 'config' from groups"
+        " where active and name in (select jsonb_array_elements_text($2::jsonb)) on conflict do nothing",
+        account, sql_texts(project->groups));
+    apply_own_rules(transaction, *project, account);
 }
 
 void apply_user_settings(pqxx::transaction_base& transaction, const Settings& settings, const std::string& email,

@@ -15,5 +15,10 @@ void apply_settings(pqxx::transaction_base& transaction, const Settings& setting
 /// Memberships and own rules that the file states for one user; for one that has just been made.
 void apply_user_settings(pqxx::transaction_base& transaction, const Settings& settings, const std::string& email,
                          AccountId account);
+/// The same for one project, by its name.
+void apply_project_settings(pqxx::transaction_base& transaction, const Settings& settings, const std::string& name,
+                            AccountId account);
+/// Undoes either, for one whose address or name is another now.
+void forget_settings(pqxx::transaction_base& transaction, AccountId account);
 
 }  // namespace lumen::admind

@@ -83,6 +83,42 @@ TEST(Session, sessions_end_by_themselves) {
     EXPECT_FALSE(find_session(redis, session.cookie, session.expires_ms).has_value());
 }
 
+TEST(Session, ends_when_it_was_not_used_for_two_days_and_after_a_week_in_any_case) {
+    RedisLink redis(admind().redis_server.url(), std::chrono::seconds(5));
+    constexpr std::int64_t kHour = 3'600'000;
+    const std::int64_t now = unix_ms_now();
+    const auto idle = std::chrono::milliseconds(kSessionIdle).count();
+    const NewSession unused = begin_session(redis, 1, 1, now);
+    EXPECT_TRUE(find_session(redis, unused.cookie, now + idle - 1).has_value());
+    const NewSession forgotten = begin_session(redis, 1, 1, now);
+    EXPECT_FALSE(find_session(redis, forgotten.cookie, now + idle).has_value());
+    const NewSession used = begin_session(redis, 1, 1, now);
+    for (std::int64_t at = now; at < used.expires_ms; at += idle - kHour) {
+        EXPECT_TRUE(find_session(redis, used.cookie, at).has_value()) << "each use moves the idle end on";
+    }
+    EXPECT_FALSE(find_session(redis, used.cookie, used.expires_ms).has_value()) << "but not beyond the last one";
+}
+
+// B20, for every route that changes anything and every way a request can come from elsewhere.
+TEST(CrossSiteRequests, no_unsafe_route_takes_them) {
+    const auto person = admind().new_person();
+    const Headers elsewhere[] = {
+        {{"Sec-Fetch-Site", "cross-site"}}, {{"Origin", "https://evil.example"}}, {{"Origin", "null"}}, {}};
+    for (const Route& route : routes()) {
+        if (route.method == "GET") continue;
+        std::string path(route.pattern);
+        for (std::size_t at = path.find('{'); at != std::string::npos; at = path.find('{')) {
+            path.replace(at, path.find('}') - at + 1, "1");
+        }
+        for (Headers headers : elsewhere) {
+            headers.emplace_back("Cookie", std::string(kSessionCookie) + "=" + person.cookie);
+            const HttpReply reply = admind().call(std::string(route.method), path, headers);
+            EXPECT_EQ(reply.code(), "csrf_rejected") << route.method << " " << path;
+        }
+    }
+    EXPECT_EQ(person.call("GET", "/api/v1/me").status, 200) << "not even the sign-out";
+}
+
 struct OriginRow {
     const char* name;
     Headers headers;
