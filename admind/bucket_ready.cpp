@@ -1,5 +1,6 @@
 #include "admind/bucket_ready.h"
 
+#include <algorithm>
 #include <random>
 
 #include "admind/bucket_rebuild.h"
@@ -88,7 +89,7 @@ BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucke
     const bool went_on = went_on_after_rebuild(book, found);
     const bool other_epoch = found.epoch != book.position.epoch && !went_on;
     const bool behind = found.last_bseq < book.position.last_bseq;
-    std::int64_t epoch = went_on ? found.epoch : book.position.epoch;
+    std::int64_t epoch = 0;
     std::vector<const BookAccount*> waiting;
     outcome.state = BucketState::ready;
     if (other_epoch || behind) {
@@ -112,6 +113,11 @@ BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucke
         return outcome;
     } else {
         waiting = tell_differences(redis, compare_config(redis, book.accounts, book.keys));
+        // From here on this is a history of its own: data of one that was given up, with the same numbers for other
+        // events, has another epoch. First in Redis: a crash before the COMMIT looks like a commit that was lost.
+        epoch = std::max(book.position.epoch, found.epoch) + 1 +
+                static_cast<std::int64_t>(std::random_device{}() % 1'000'000);
+        redis.command({"HSET", bucket_key(bucket, "meta"), "epoch", std::to_string(epoch)});
     }
     const std::string interrupted = put_into_service(transaction, redis, book, epoch, nonce, replication_id);
     if (!interrupted.empty()) {

@@ -29,9 +29,9 @@ struct KeptHolds {
     std::size_t kept = 0;
 };
 
-/// Drops holds whose request the book has settled after what Redis remembers; the others still run.
-KeptHolds sort_holds(pqxx::transaction_base& transaction, RedisLink& redis, const BucketBook& book, bool other_epoch,
-                     std::int64_t redis_bseq) {
+/// Drops holds whose request the book has rows of, wherever in the stream: it was settled or reaped, in this Redis or
+/// in one whose newest writes were lost since. The others still run.
+KeptHolds sort_holds(pqxx::transaction_base& transaction, RedisLink& redis, const BucketBook& book) {
     KeptHolds result;
     const RedisReply pairs = redis.command({"HGETALL", bucket_key(book.bucket, "holds")});
     std::vector<std::string> requests;
@@ -42,10 +42,9 @@ KeptHolds sort_holds(pqxx::transaction_base& transaction, RedisLink& redis, cons
     }
     std::unordered_set<std::string> settled;
     if (!requests.empty()) {
-        for (const auto& row :
-             transaction.exec_params("select distinct request_id::text from ledger_events "
-                                     "where request_id = any($1::uuid[]) and ($2 or (bucket = $3 and bseq > $4))",
-                                     pg_array(requests), other_epoch, static_cast<int>(book.bucket), redis_bseq)) {
+        for (const auto& row : transaction.exec_params("select distinct request_id::text from ledger_events "
+                                                       "where request_id = any($1::uuid[])",
+                                                       pg_array(requests))) {
             settled.insert(row[0].as<std::string>());
         }
     }
@@ -220,7 +219,7 @@ RebuildResult rebuild_bucket(pqxx::transaction_base& transaction, RedisLink& red
     const bool other_epoch = redis_position.epoch != book.position.epoch;
     // Events of an epoch that the book does not know are nobody's to book or to forget.
     if (other_epoch) result.foreign_events = save_events(redis, book.bucket, spool_directory, nonce);
-    const KeptHolds holds = sort_holds(transaction, redis, book, other_epoch, redis_position.last_bseq);
+    const KeptHolds holds = sort_holds(transaction, redis, book);
     result.holds_kept = holds.kept;
     result.holds_dropped = holds.dropped.size();
     // The position comes last: until then a crash leaves Redis as one that obviously lost something.

@@ -267,6 +267,8 @@ class History {
     void lose_commits(SimulatedBook older) {
         if (older.epoch != book_.epoch || older.operations.size() != book_.operations.size()) return;
         for (auto& [id, key] : older.keys) key = book_.keys.at(id);
+        // A book that forgot a failover would drain an abandoned master as well: three faults at once, none of §8's.
+        if (older.source != book_.source) return;
         if (redis_->first_bseq() > older.last_bseq + 1 || redis_->bseq() < book_.last_bseq) return;
         book_ = std::move(older);
     }

@@ -161,10 +161,9 @@ void SimulatedAdmind::tell_everything(SimulatedRedis& redis, const SimulatedBook
 }
 
 void SimulatedAdmind::rebuild(SimulatedRedis& redis, SimulatedBook& draft, const std::string& nonce) {
-    const bool other_epoch = redis.epoch != draft.epoch;
     std::set<std::string> settled;
     for (const BookRow& row : draft.rows) {
-        if (!row.request.empty() && (other_epoch || row.bseq > redis.bseq())) settled.insert(row.request);
+        if (!row.request.empty()) settled.insert(row.request);
     }
     struct Held {
         std::int64_t amount = 0;
@@ -222,8 +221,10 @@ void SimulatedAdmind::reconcile(SimulatedRedis& redis) {
         rebuild(redis, draft, nonce);
     } else {
         if (redis.first_bseq() > draft.last_bseq + 1) throw Violation("hole: blocked until a person decides");
-        if (went_on) draft.epoch = redis.epoch;
         tell_everything(redis, draft);
+        draft.epoch = std::max(draft.epoch, redis.epoch) + 1 + static_cast<std::int64_t>(random_() % 1'000'000);
+        redis.epoch = draft.epoch;
+        point();
     }
     draft.source = redis.replication_id();
     point();
