@@ -224,5 +224,11 @@ function replaceOnce(text, from, to) {
 function childrenOf(parent) {
   if (parent === null) return [];
   const pids = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').trim().split(' ').filter(Boolean);
-  return pids.map((pid) => ({ pid: Number(pid), title: readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ') }));
+  return pids.flatMap((pid) => {
+    try {
+      return [{ pid: Number(pid), title: readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ') }];
+    } catch {
+      return [];  // it ended between the two looks
+    }
+  });
 }

@@ -21,15 +21,16 @@ after(() => stack?.stop());
 
 /// The same blow `count` times at random points of the load.
 async function survives(name, count) {
-  const heard = await under(stack, async (served) => {
+  const lumen = { stack, gates: [stack.server('nginx')] };
+  const heard = await under(lumen, async (served) => {
     for (let i = 0; i < count; i++) {
-      await blows[name](stack, random);
+      await blows[name](lumen, random);
       await servedAgain(served);
       await new Promise((resolve) => setTimeout(resolve, random() * LONGEST_PAUSE_MS));
     }
   });
   assert.ok(heard.told.size > count, 'the load was a load');
-  await bookedAsTold(stack, heard);
+  await bookedAsTold(stack, heard, { inFlightForgotten: 0 });
   return heard;
 }
 
