@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "admind/settings_sections.h"
+#include "lumen_core/credential_seal.h"
 #include "lumen_core/endpoint_choice.h"
 #include "lumen_core/endpoint_url.h"
 
@@ -122,6 +123,10 @@ std::string made_up_id(const std::string& url, const std::string& model, std::si
     return id;
 }
 
+bool is_credential(const std::string& text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
 bool is_endpoint_id(const std::string& id) {
     return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
@@ -145,6 +150,9 @@ std::vector<EndpointSettings> read_endpoints(Section& model, SettingsReport& rep
         if (url && !parse_endpoint_url(*url)) entry.error("url", "must be http or https (got \"" + *url + "\")");
         endpoint.url = url.value_or("");
         endpoint.api_key = entry.secret("api_key").value_or("");
+        // It becomes a header line; a gate would refuse the whole catalogue for it.
+        if (!is_credential(endpoint.api_key)) entry.error("api_key", "must have no spaces or control characters");
+        if (endpoint.api_key.size() > kMaxCredentialBytes) entry.error("api_key", "longer than 4096 bytes");
         endpoint.model = entry.text("model", model_name);
         endpoint.weight = static_cast<std::uint32_t>(entry.integer("weight", 1, 100).value_or(1));
         endpoint.draining = entry.word("state", "active", {"active", "draining"}) == "draining";

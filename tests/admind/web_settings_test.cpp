@@ -95,6 +95,8 @@ INSTANTIATE_TEST_SUITE_P(
             "must be http or https (got \"gpu1:8000\")"},
         Row{"url_with_a_password_is_not_shown", endpoints("{url: 'http://me:secret@h/v1'}"),
             "models[llama].endpoints[0].url", "must be http or https"},
+        Row{"credential", endpoints("{url: 'http://h/v1', api_key: 'two words'}"), "models[llama].endpoints[0].api_key",
+            "must have no spaces or control characters"},
         Row{"address", std::string(kApp) + "admins: [ada]\n", "admins[0]", "not an email address"},
         Row{"address_of_a_user", std::string(kApp) + "users: {ada: {max: 1}}\n", "users.ada", "not an email address"},
         Row{"version", std::string("version: 3\n") + kApp, "version", "unsupported version"},
@@ -216,7 +218,7 @@ TEST(Settings, planned_prices_change_only_what_they_name) {
 
 TEST(Settings, variables_and_files_stand_in_secrets_and_urls_only) {
     const harness::TemporaryDirectory directory{"lumen-settings"};
-    std::ofstream(directory.path() + "/key") << "from a file\n";
+    std::ofstream(directory.path() + "/key") << "from-a-file\n";
     Environment environment = kEnvironment;
     environment["GPU"] = "gpu1:8000";
     const Settings settings =
@@ -225,7 +227,7 @@ TEST(Settings, variables_and_files_stand_in_secrets_and_urls_only) {
              environment);
     EXPECT_EQ(settings.models[0].description, "${GPU}");
     EXPECT_EQ(settings.models[0].endpoints[0].url, "http://gpu1:8000/v1");
-    EXPECT_EQ(settings.models[0].endpoints[0].api_key, "from a file");
+    EXPECT_EQ(settings.models[0].endpoints[0].api_key, "from-a-file");
     EXPECT_EQ(settings.models[0].endpoints[1].api_key, "a${b}");
 }
 
