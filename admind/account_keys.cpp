@@ -17,16 +17,6 @@ namespace {
 /// What a key's policy is made of can change while the policy is published; then it is made anew.
 constexpr int kPolicyRounds = 3;
 
-const std::vector<SortColumn>& key_columns() {
-    static const std::vector<SortColumn> columns{{"name", "sort_name", "text"},
-                                                 {"requests", "requests", "bigint"},
-                                                 {"tokens", "tokens", "bigint"},
-                                                 {"coins", "spent", "bigint"},
-                                                 {"last_used_at", "last_used_at", "timestamptz"},
-                                                 {"created_at", "id", "bigint"}};
-    return columns;
-}
-
 constexpr const char* kKeyQuery =
     "select k.id, k.name, lower(k.name) sort_name, k.hint, k.state, k.cap,"
     " coalesce((extract(epoch from k.cap_len) * 1000)::bigint, 0) cap_window_ms,"
@@ -160,7 +150,7 @@ void tell_key_changed(const Call& call, AccountId account, KeyId key) {
 
 std::variant<Json, Problem> keys_page(const Call& call, pqxx::transaction_base& transaction, AccountId account,
                                       Deleted deleted, const HttpRequest& page_of) {
-    auto page = read_page_request(page_of, key_columns());
+    auto page = read_page_request(page_of, columns_of_what_is_used());
     if (auto* problem = std::get_if<Problem>(&page)) return std::move(*problem);
     std::string query = std::string(kKeyQuery) + " and k.account_id = " + std::to_string(account);
     if (deleted == Deleted::hidden) query += " and k.state <> 2";

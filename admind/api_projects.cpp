@@ -14,16 +14,6 @@ namespace {
 
 constexpr std::size_t kLongestName = 64;
 
-const std::vector<SortColumn>& project_columns() {
-    static const std::vector<SortColumn> columns{{"name", "sort_name", "text"},
-                                                 {"requests", "requests", "bigint"},
-                                                 {"tokens", "tokens", "bigint"},
-                                                 {"coins", "spent", "bigint"},
-                                                 {"last_used_at", "last_used_at", "timestamptz"},
-                                                 {"created_at", "id", "bigint"}};
-    return columns;
-}
-
 constexpr const char* kProjectQuery =
     "select p.id, p.account_id, p.name, lower(p.name) sort_name, p.active,"
     " (extract(epoch from p.created_at) * 1000)::bigint created_ms,"
@@ -69,7 +59,7 @@ Answer answer_with_project(const Call& call, pqxx::transaction_base& transaction
 }  // namespace
 
 Answer get_projects(const Call& call) {
-    auto page = read_page_request(call.http, project_columns());
+    auto page = read_page_request(call.http, columns_of_what_is_used());
     if (auto* problem = std::get_if<Problem>(&page)) return Answer(std::move(*problem));
     std::string query = std::string(kProjectQuery) + " where true";
     if (call.http.query_value("disabled").value_or("") != "true") query += " and p.active";

@@ -1,5 +1,5 @@
-// Lists with keyset cursors (spec/rest.md §1): a cursor names the last row seen, so rows that come or go in between
-// neither repeat nor hide others.
+// Lists with keyset cursors (spec/rest.md §1): a cursor names the last row seen (or the first one, to go back), so rows
+// that come or go in between neither repeat nor hide others.
 #pragma once
 
 #include <functional>
@@ -19,14 +19,19 @@ struct SortColumn {
     const char* type;        ///< SQL type of it
 };
 
+/// What is named and used, as keys and projects are: by name, by the four of `Use`, by age. The inner query has the
+/// columns sort_name, requests, tokens, spent, last_used_at, id.
+const std::vector<SortColumn>& columns_of_what_is_used();
+
 struct PageRequest {
     int limit = 0;
     SortColumn sort{};
     bool descending = false;
     bool count = false;
     bool resumed = false;              ///< there was a cursor
-    std::optional<std::string> value;  ///< of the last row's sort column; absent: it was null
-    std::int64_t id = 0;               ///< of the last row
+    bool backwards = false;            ///< it was a prev_cursor: the rows before the one it names
+    std::optional<std::string> value;  ///< of that row's sort column; absent: it was null
+    std::int64_t id = 0;               ///< of that row
 };
 /// `columns`: what may be sorted by; the first one is the default. 400 invalid_request, invalid_sort or invalid_cursor.
 std::variant<PageRequest, Problem> read_page_request(const HttpRequest& request,
