@@ -1,7 +1,7 @@
 // /connect: everything ready to copy, for the models that the viewer may use (N1–N7).
 import { all, textOf, type PublicModel } from './api';
 import { CopyBlock } from './copy_block';
-import { drawPage } from './shell';
+import { drawPage, Failed } from './shell';
 import * as snippets from './snippets';
 import { Tabs } from './tabs';
 import { wearLastTheme } from './themes';
@@ -132,23 +132,11 @@ function Page({ usable, visitor }: { usable: PublicModel[]; visitor: Visitor }) 
   );
 }
 
-function Failed({ text }: { text: string }) {
-  return (
-    <>
-      <h1>Connect your tools</h1>
-      <p class="bad" role="alert">
-        {text}
-      </p>
-      <button onClick={() => location.reload()}>Try again</button>
-    </>
-  );
-}
-
 wearLastTheme();
 Promise.all([all<PublicModel>('/models'), welcome()]).then(
   ([models, visitor]) => {
     const usable = visitor.session.user ? models.filter(({ access }) => access === 'allowed' || access === 'consented') : [];
     drawPage(<Page usable={usable} visitor={visitor} />);
   },
-  (failure) => drawPage(<Failed text={textOf(failure)} />),
+  (failure) => drawPage(<Failed title="Connect your tools" text={textOf(failure)} />),
 );

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { all, textOf, type PublicModel } from './api';
 import { isPriced, ModelStatus, Price } from './model_facts';
-import { drawPage } from './shell';
+import { drawPage, Failed } from './shell';
 import { Table, type Column } from './table';
 import { wearLastTheme } from './themes';
 import { useUrlState } from './url_state';
@@ -123,20 +123,8 @@ function Page({ first }: { first: PublicModel[] }) {
   );
 }
 
-function Failed({ text }: { text: string }) {
-  return (
-    <>
-      <h1>Models</h1>
-      <p class="bad" role="alert">
-        {text}
-      </p>
-      <button onClick={() => location.reload()}>Try again</button>
-    </>
-  );
-}
-
 wearLastTheme();
 Promise.all([all<PublicModel>('/models'), welcome()]).then(
   ([models]) => drawPage(<Page first={models} />),
-  (failure) => drawPage(<Failed text={textOf(failure)} />),
+  (failure) => drawPage(<Failed title="Models" text={textOf(failure)} />),
 );

@@ -6,7 +6,7 @@ import { useFresh } from './live';
 import { ModelAccess } from './model_access';
 import { ProfileCard, WebChat } from './profile_card';
 import { merged, pushed, type ProfileState } from './profile_state';
-import { drawPage, drawShell } from './shell';
+import { drawPage, drawShell, Failed } from './shell';
 import { wearLastTheme } from './themes';
 
 function Page({ first }: { first: Profile }) {
@@ -40,18 +40,6 @@ function Page({ first }: { first: Profile }) {
   );
 }
 
-function Failed({ text }: { text: string }) {
-  return (
-    <>
-      <h1>Profile</h1>
-      <p class="bad" role="alert">
-        {text}
-      </p>
-      <button onClick={() => location.reload()}>Try again</button>
-    </>
-  );
-}
-
 wearLastTheme();
 call<Profile>('GET', '/me/profile').then(
   (profile) => {
@@ -59,5 +47,5 @@ call<Profile>('GET', '/me/profile').then(
     drawShell({ site: profile.site, session: profile.session, budget: profile.me.budget });
     drawPage(<Page first={profile} />);
   },
-  (failure) => drawPage(<Failed text={textOf(failure)} />),
+  (failure) => drawPage(<Failed title="Profile" text={textOf(failure)} />),
 );

@@ -154,3 +154,16 @@ export function drawShell(shell: ShellProperties): void {
 export function drawPage(page: preact.ComponentChild): void {
   fill('main', page);
 }
+
+/// In place of a page whose data did not come.
+export function Failed({ title, text }: { title: string; text: string }) {
+  return (
+    <>
+      <h1>{title}</h1>
+      <p class="bad" role="alert">
+        {text}
+      </p>
+      <button onClick={() => location.reload()}>Try again</button>
+    </>
+  );
+}
