@@ -172,7 +172,8 @@ test('the end of the append-only file is lost before the book had it: the gates 
   assert.equal(await client.ask(), true);
 });
 
-test('Postgres is restored from a backup of minutes ago: drained again by itself', async () => {
+/// A client with four charges in the book that the backup does not have.
+async function chargedAfterABackup() {
   const client = await Client.create();
   await client.settled();
   await client.booked();
@@ -182,6 +183,11 @@ test('Postgres is restored from a backup of minutes ago: drained again by itself
     await client.settled();
   }
   await client.booked();
+  return client;
+}
+
+test('Postgres is restored from a backup of minutes ago: drained again by itself', async () => {
+  const client = await chargedAfterABackup();
   await client.askThroughout(async () => {
     await stack.server('admind').stop();
     run('restore-postgres');
@@ -192,15 +198,7 @@ test('Postgres is restored from a backup of minutes ago: drained again by itself
 });
 
 test('Postgres is restored from an older backup: it stands still, then a person decides', async () => {
-  const client = await Client.create();
-  await client.settled();
-  await client.booked();
-  run('backup-postgres');
-  for (let i = 0; i < 4; i++) {
-    await client.ask();
-    await client.settled();
-  }
-  await client.booked();
+  const client = await chargedAfterABackup();
   // Ten minutes later the drained events are gone from the streams.
   for (let bucket = 0; bucket < 256; bucket++) await stack.redis('XTRIM', `{b${String(bucket).padStart(3, '0')}}:events`, 'MAXLEN', '0');
   await client.askThroughout(async () => {
