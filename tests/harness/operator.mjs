@@ -1,6 +1,9 @@
 // What an operator's script does over REST: users, limits, keys (spec/rest.md §2).
 import { randomUUID } from 'node:crypto';
 
+/// A resource that admind changes this often between two calls is changed for ever.
+const MOST_TRIES = 5;
+
 export class RestError extends Error {
   constructor(method, path, status, body) {
     super(`${method} ${path}: ${status} ${JSON.stringify(body)}`);
@@ -38,11 +41,17 @@ export class Operator {
     return answer.body;
   }
 
-  /// Changes a resource as it stands now.
+  /// Changes a resource as it stands now; again, if admind itself changed it between the two calls.
   async change(method, path, resource, body) {
-    const current = await this.call('GET', resource);
-    const etag = current.headers.get('etag');
-    return this.rest(method, path, body, etag ? { 'if-match': etag } : {});
+    for (let tries = 1; ; tries++) {
+      const current = await this.call('GET', resource);
+      const etag = current.headers.get('etag');
+      try {
+        return await this.rest(method, path, body, etag ? { 'if-match': etag } : {});
+      } catch (error) {
+        if (error.status !== 412 || tries === MOST_TRIES) throw error;
+      }
+    }
   }
 
   /// A user with a budget and a key: {user, account, key, keyId}.

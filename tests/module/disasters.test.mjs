@@ -199,7 +199,11 @@ test('Postgres is restored from a backup of minutes ago: drained again by itself
 
 test('Postgres is restored from an older backup: it stands still, then a person decides', async () => {
   const client = await chargedAfterABackup();
-  // Ten minutes later the drained events are gone from the streams.
+  // Ten minutes later the gates' rings have let go of what was settled, and the drained events are gone from the streams.
+  await waitFor('the replay window to pass', async () => {
+    const metrics = await (await fetch(`${stack.url}/lumen/metrics`)).text();
+    return /^lumen_ring_settled 0$/m.test(metrics);
+  }, 60, 200);
   for (let bucket = 0; bucket < 256; bucket++) await stack.redis('XTRIM', `{b${String(bucket).padStart(3, '0')}}:events`, 'MAXLEN', '0');
   await client.askThroughout(async () => {
     await stack.server('admind').stop();

@@ -25,7 +25,15 @@ after(async () => {
 });
 
 const runs = (pid) => existsSync(`/proc/${pid}`) && !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
-const pidIn = (file) => (existsSync(file) ? Number(readFileSync(file, 'utf8')) || null : null);
+
+/// Null while there is none: nginx renames its file before the new master writes its own.
+function pidIn(file) {
+  try {
+    return Number(readFileSync(file, 'utf8')) || null;
+  } catch {
+    return null;
+  }
+}
 
 async function end(master) {
   process.kill(master, 'SIGQUIT');
