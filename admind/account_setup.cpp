@@ -12,6 +12,9 @@ namespace lumen::admind {
 namespace {
 
 constexpr std::size_t kAccountsPerTransaction = 500;
+/// Rules can change between reading them and writing what follows from them. So whoever has written reads once more:
+/// the last one to write has read the last word. Somebody else's changes are his to settle, so a few rounds are enough.
+constexpr int kMaxRounds = 5;
 
 /// Credits starting coins at the first limit above zero, and remembers that this was decided. The order makes a crash
 /// in between harmless: the grant's own key moves money once (I13).
@@ -138,6 +141,7 @@ NewUserResult insert_user(const Services& services, const Settings& settings, Po
     using Refusal = NewUserResult::Refusal;
     PgPool::Lease lease = services.postgres.acquire();
     pqxx::work transaction(*lease);
+    keep_settings_still(transaction);
     for (const std::string& group : groups) {
         const auto found = transaction.exec_params("select 1 from groups where active and name = $1", group);
         if (found.empty()) return refused(Refusal::unknown_group, group);
@@ -194,25 +198,67 @@ NewUserResult create_user(const Services& services, const Settings& settings, co
     return result;
 }
 
-InForce settle_account_rules(const Services& services, const Settings& settings, AccountId account) {
-    std::vector<Change> changes;
-    {
-        PgPool::Lease lease = services.postgres.acquire();
-        pqxx::work transaction(*lease);
-        changes = resolve_accounts(transaction, settings, account);
-        transaction.commit();
-    }
-    if (changes.empty()) return InForce::yes;
-    const Change& change = changes.front();
+namespace {
+
+std::vector<Change> changes_due(const Services& services, const Settings& settings, std::optional<AccountId> only) {
+    PgPool::Lease lease = services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    std::vector<Change> changes = resolve_accounts(transaction, settings, only);
+    transaction.commit();
+    return changes;
+}
+
+InForce bring_into_force(const Services& services, const Change& change) {
     services.publisher.ensure_published(change.settings.policy);
     {
         PgPool::Lease lease = services.postgres.acquire();
         pqxx::work transaction(*lease);
-        update_account(transaction, account, change.settings);
+        update_account(transaction, change.account, change.settings);
         transaction.commit();
     }
-    InForce in_force = services.ledger.enforce_account(account);
-    if (change.starting_due) in_force = both(in_force, give_starting_coins(services, account, change.budget));
+    InForce in_force = services.ledger.enforce_account(change.account);
+    if (change.starting_due) in_force = both(in_force, give_starting_coins(services, change.account, change.budget));
+    return in_force;
+}
+
+void bring_into_force(const Services& services, const std::vector<Change>& changes) {
+    std::vector<AccountId> changed;
+    for (std::size_t begin = 0; begin < changes.size(); begin += kAccountsPerTransaction) {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        const std::size_t end = std::min(begin + kAccountsPerTransaction, changes.size());
+        for (std::size_t i = begin; i < end; ++i) {
+            if (update_account(transaction, changes[i].account, changes[i].settings))
+                changed.push_back(changes[i].account);
+        }
+        transaction.commit();
+    }
+    for (const AccountId account : changed) services.ledger.enforce_account(account);
+    for (const Change& change : changes) {
+        if (change.starting_due) give_starting_coins(services, change.account, change.budget);
+    }
+}
+
+void settle_all_keys(const Services& services, const RateSettings& rates) {
+    std::vector<KeyId> changed;
+    {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        changed = apply_key_rates(transaction, rates);
+        transaction.commit();
+    }
+    for (const KeyId key : changed) services.ledger.enforce_key(key);
+}
+
+}  // namespace
+
+InForce settle_account_rules(const Services& services, const Settings& settings, AccountId account) {
+    InForce in_force = InForce::yes;
+    for (int round = 0; round < kMaxRounds; ++round) {
+        const std::vector<Change> changes = changes_due(services, settings, account);
+        if (changes.empty()) break;
+        in_force = bring_into_force(services, changes.front());
+    }
     return in_force;
 }
 
@@ -224,7 +270,7 @@ void set_user_active(pqxx::transaction_base& transaction, std::int64_t user, Acc
         user, active);
 }
 
-void apply_settings_everywhere(const Services& services, const Settings& settings) {
+void apply_settings_everywhere(const Services& services, const Settings& settings, std::int64_t term) {
     {
         PgPool::Lease lease = services.postgres.acquire();
         pqxx::work transaction(*lease);
@@ -232,42 +278,21 @@ void apply_settings_everywhere(const Services& services, const Settings& setting
         transaction.commit();
     }
     settle_all_accounts(services, settings);
+    PgPool::Lease lease = services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    transaction.exec_params0("update leadership set settings_term = $1 where settings_term < $1", term);
+    transaction.commit();
 }
 
 void settle_all_accounts(const Services& services, const Settings& settings) {
-    std::vector<Change> changes;
-    {
-        PgPool::Lease lease = services.postgres.acquire();
-        pqxx::work transaction(*lease);
-        changes = resolve_accounts(transaction, settings, std::nullopt);
-        transaction.commit();
+    for (int round = 0; round < kMaxRounds; ++round) {
+        const std::vector<Change> changes = changes_due(services, settings, std::nullopt);
+        // The policies are in the book now, and in the catalogue before any account names them.
+        services.publisher.publish();
+        if (changes.empty()) break;
+        bring_into_force(services, changes);
     }
-    // The policies are in the book now, and in the catalogue before any account names them.
-    services.publisher.publish();
-
-    std::vector<AccountId> changed;
-    std::vector<KeyId> changed_keys;
-    for (std::size_t begin = 0; begin < changes.size(); begin += kAccountsPerTransaction) {
-        PgPool::Lease lease = services.postgres.acquire();
-        pqxx::work transaction(*lease);
-        const std::size_t end = std::min(begin + kAccountsPerTransaction, changes.size());
-        for (std::size_t i = begin; i < end; ++i) {
-            if (update_account(transaction, changes[i].account, changes[i].settings))
-                changed.push_back(changes[i].account);
-        }
-        transaction.commit();
-    }
-    {
-        PgPool::Lease lease = services.postgres.acquire();
-        pqxx::work transaction(*lease);
-        changed_keys = apply_key_rates(transaction, settings.rates);
-        transaction.commit();
-    }
-    for (const AccountId account : changed) services.ledger.enforce_account(account);
-    for (const KeyId key : changed_keys) services.ledger.enforce_key(key);
-    for (const Change& change : changes) {
-        if (change.starting_due) give_starting_coins(services, change.account, change.budget);
-    }
+    settle_all_keys(services, settings.rates);
 }
 
 }  // namespace lumen::admind

@@ -123,6 +123,7 @@ Answer patch_project(const Call& call) {
     {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
+        keep_settings_still(transaction);
         const auto opened = open_project_to_change(call, transaction, name ? ProjectRole::admin : ProjectRole::owner);
         if (const auto* refused = std::get_if<Problem>(&opened)) return *refused;
         const auto& project = std::get<Project>(opened);

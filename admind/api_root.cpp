@@ -3,6 +3,7 @@
 
 #include "admind/handlers.h"
 #include "admind/jobs.h"
+#include "admind/leader.h"
 #include "admind/metrics_page.h"
 #include "admind/migrations.h"
 
@@ -46,6 +47,18 @@ std::string state_of_buckets(const Services& services) {
     return not_ready == 0 ? "ok" : std::to_string(not_ready) + " not ready";
 }
 
+/// What the gate answers follows the rules only once a leader has brought them into the book.
+std::string state_of_settings(const Services& services) {
+    if (services.leader == nullptr || !services.leader->decided()) return "unknown";
+    try {
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::nontransaction look(*lease);
+        return look.exec1("select settings_term >= term from leadership")[0].as<bool>() ? "ok" : "not applied yet";
+    } catch (const std::exception&) {
+        return "unknown";
+    }
+}
+
 /// In constant time: the answer's delay must not tell how much of the token was right.
 bool same_secret(std::string_view given, std::string_view wanted) {
     return given.size() == wanted.size() && CRYPTO_memcmp(given.data(), wanted.data(), wanted.size()) == 0;
@@ -61,7 +74,8 @@ Answer get_readyz(const Call& call) {
     const Json body{{"database", state_of_database(call.services)},
                     {"redis", state_of_redis(call.services)},
                     {"migrations", state_of_migrations(call.services)},
-                    {"buckets", state_of_buckets(call.services)}};
+                    {"buckets", state_of_buckets(call.services)},
+                    {"settings", state_of_settings(call.services)}};
     bool ready = true;
     for (const auto& [part, state] : body.items()) ready = ready && state == "ok";
     return {ready ? 200 : 503, body};

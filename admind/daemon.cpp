@@ -18,9 +18,10 @@ namespace {
 constexpr std::size_t kLedgerConnections = 4;
 constexpr std::chrono::seconds kLookAtFile{2};
 constexpr std::chrono::seconds kLookAtLead{1};
-constexpr std::chrono::seconds kSettleAgain{60};   // heals what a crash or an outage left half done
-constexpr std::chrono::seconds kPublishAgain{5};   // Redis may have lost the catalogue
-constexpr std::chrono::seconds kResolveAgain{30};  // hosts of model servers
+constexpr std::chrono::milliseconds kLookAtSettings{100};  // a start waits for this
+constexpr std::chrono::seconds kSettleAgain{60};           // heals what a crash or an outage left half done
+constexpr std::chrono::seconds kPublishAgain{5};           // Redis may have lost the catalogue
+constexpr std::chrono::seconds kResolveAgain{30};          // hosts of model servers
 
 LedgerJobsSettings jobs_settings(const Settings& settings, const std::string& state_directory) {
     LedgerJobsSettings jobs;
@@ -87,6 +88,7 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
                 publisher_,
                 endpoints_,
                 &ledger_jobs_,
+                &leader_,
                 [this] {
                     std::vector<JobStatus> statuses;
                     for (const auto& job : jobs_) statuses.push_back(job->status());
@@ -100,7 +102,7 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
         jobs_.push_back(std::make_unique<PeriodicJob>(name, interval, std::move(run)));
     };
     add("settings_file", kLookAtFile, [this] { look_at_settings_file(); });
-    add("apply_settings", kLookAtLead, [this] { apply_settings_as_leader(); });
+    add("apply_settings", kLookAtSettings, [this] { apply_settings_as_leader(); });
     add("catalogue", kPublishAgain, [this] { publish_catalogue_as_leader(); });
     add("probe_endpoints", kLookAtLead, [this] {
         if (leader_.is_leader()) prober_.run();
@@ -148,7 +150,7 @@ void Daemon::reload() {
         log.warning(name + " was changed; a restart is needed for it");
     }
     set_log_level(settings_.current()->app.log_level);
-    applied_ = false;
+    applied_term_ = 0;
     log.information("the settings were read anew");
 }
 
@@ -162,26 +164,24 @@ void Daemon::look_at_settings_file() {
 }
 
 void Daemon::apply_settings_as_leader() {
+    const std::int64_t term = leader_.term();
     const auto now = std::chrono::steady_clock::now();
     bool heal_only = false;
     {
         const std::lock_guard lock(settings_mutex_);
-        if (!leader_.is_leader()) {
-            applied_ = false;  // whoever leads next begins with its own file
-            return;
-        }
-        if (applied_ && now < settle_again_) return;
-        heal_only = applied_;
-        applied_ = true;  // a reload from here on is applied the next time
+        heal_only = term == applied_term_;
+        if (term == 0 || now < (heal_only ? settle_again_ : apply_again_)) return;
+        applied_term_ = term;  // a reload from here on is applied the next time
     }
     try {
         if (heal_only)
             settle_all_accounts(services_, *settings_.current());
         else
-            apply_settings_everywhere(services_, *settings_.current());
+            apply_settings_everywhere(services_, *settings_.current(), term);
     } catch (...) {
         const std::lock_guard lock(settings_mutex_);
-        applied_ = false;
+        applied_term_ = 0;
+        apply_again_ = now + kLookAtLead;
         throw;
     }
     settle_again_ = now + kSettleAgain;

@@ -66,8 +66,9 @@ class Daemon {
     Services services_;
 
     std::mutex settings_mutex_;
-    std::string seen_file_;  ///< mtime, size and inode of the file at the last look
-    bool applied_ = false;   ///< the settings in force are in the book
+    std::string seen_file_;          ///< mtime, size and inode of the file at the last look
+    std::int64_t applied_term_ = 0;  ///< of our lead whose settings are in the book; 0: the file is to be applied anew
+    std::chrono::steady_clock::time_point apply_again_{};  ///< not before, after a failure
     std::chrono::steady_clock::time_point settle_again_{};
     std::chrono::steady_clock::time_point resolve_again_{};
 

@@ -27,10 +27,12 @@ void Leader::tick() {
             term_ = 0;
         }
         try_to_lead();
+        decided_ = true;
         last_error_.clear();
     } catch (const std::exception& error) {
         last_error_ = error.what();
         term_ = 0;
+        decided_ = false;
         connection_.reset();
     }
 }
@@ -52,6 +54,11 @@ bool Leader::is_leader() const {
 std::int64_t Leader::term() const {
     std::lock_guard lock(mutex_);
     return term_;
+}
+
+bool Leader::decided() const {
+    std::lock_guard lock(mutex_);
+    return decided_;
 }
 
 std::string Leader::last_error() const {

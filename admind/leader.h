@@ -21,6 +21,8 @@ class Leader {
     bool is_leader() const;
     /// Number of this process's lead; 0: it does not lead.
     std::int64_t term() const;
+    /// Is known who leads: this process, or another one?
+    bool decided() const;
     std::string last_error() const;
 
     /// Is this process's term still the newest? Locks the row against a newer leader until the transaction ends.
@@ -34,6 +36,7 @@ class Leader {
     std::unique_ptr<pqxx::connection> connection_;
     int backend_ = 0;        ///< process id of the server side: another one means that the lock is gone
     std::int64_t term_ = 0;  ///< 0: not the leader
+    bool decided_ = false;
     std::string last_error_;
 };
 

@@ -57,6 +57,7 @@ NewProjectResult insert_project(const Services& services, const Settings& settin
     using Refusal = NewProjectResult::Refusal;
     PgPool::Lease lease = services.postgres.acquire();
     pqxx::work transaction(*lease);
+    keep_settings_still(transaction);
     const std::int64_t owner = owner_email.empty() ? 0 : find_active_user(transaction, owner_email);
     if (!owner_email.empty() && owner == 0) return refused(Refusal::user_not_found);
     AccountSettings beginning;

@@ -13,6 +13,7 @@
 
 namespace lumen::admind {
 
+class Leader;
 class LedgerJobs;
 class RecentRequests;
 class RemotePages;
@@ -27,6 +28,7 @@ struct Services {
     CataloguePublisher& publisher;
     EndpointStates& endpoints;
     const LedgerJobs* ledger_jobs = nullptr;  ///< of the daemon; the command line has none
+    const Leader* leader = nullptr;           ///< likewise
     std::function<std::vector<JobStatus>()> other_jobs{};
     RemotePages* remote_pages = nullptr;  ///< likewise
     RecentRequests* recent_requests = nullptr;

@@ -11,6 +11,9 @@ namespace lumen::admind {
 
 namespace {
 
+/// Names the advisory lock between applying the file and what must not happen meanwhile.
+constexpr const char* kApplyLock = "lumen settings";
+
 std::string access_number(const std::optional<AccessRule>& rule) {
     return rule ? std::to_string(static_cast<int>(*rule)) : std::string();
 }
@@ -328,7 +331,12 @@ void apply_projects(pqxx::transaction_base& transaction, const Settings& setting
 
 }  // namespace
 
+void keep_settings_still(pqxx::transaction_base& transaction) {
+    transaction.exec_params("select pg_advisory_xact_lock_shared(hashtextextended($1, 0))", kApplyLock);
+}
+
 void apply_settings(pqxx::transaction_base& transaction, const Settings& settings) {
+    transaction.exec_params("select pg_advisory_xact_lock(hashtextextended($1, 0))", kApplyLock);
     apply_models(transaction, settings);
     apply_groups(transaction, settings);
     apply_users(transaction, settings);

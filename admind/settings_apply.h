@@ -9,6 +9,10 @@
 
 namespace lumen::admind {
 
+/// Until `transaction` ends the file is not applied. Comes first in a transaction that gives an account what the file
+/// says of it: otherwise one that is made while the file is applied would miss what is new in both.
+void keep_settings_still(pqxx::transaction_base& transaction);
+
 /// Idempotent. Ids stay: a model, endpoint, price point or group keeps its id for ever under its name.
 void apply_settings(pqxx::transaction_base& transaction, const Settings& settings);
 

@@ -62,6 +62,7 @@ std::optional<Known> update_known(const Services& services, const Settings& sett
                                   const Json& claims, const ClaimedPerson& person) {
     PgPool::Lease lease = services.postgres.acquire();
     pqxx::work transaction(*lease);
+    keep_settings_still(transaction);
     const std::string subject = subject_of(claims);
     auto known = find_by_identity(transaction, issuer, subject);
     if (!known) known = find_by_email(transaction, person.email);

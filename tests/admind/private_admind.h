@@ -59,7 +59,9 @@ class PrivateAdmind {
     std::vector<std::string> row(const std::string& query) const;
     void execute(const std::string& statement) const;
 
-    void start();
+    void start();  ///< begin() and wait_until_ready()
+    void begin();
+    void wait_until_ready() const;
     void stop();
     void write_settings(const std::string& models_and_more);
 

@@ -323,7 +323,8 @@ TEST(Root, machines_get_health_readiness_and_metrics) {
     EXPECT_EQ(admind().call("GET", "/healthz", {}).status, 200);
     const HttpReply ready = admind().call("GET", "/readyz", {});
     EXPECT_EQ(ready.status, 200);
-    for (const char* part : {"database", "redis", "migrations", "buckets"}) EXPECT_EQ(ready.body[part], "ok") << part;
+    for (const char* part : {"database", "redis", "migrations", "buckets", "settings"})
+        EXPECT_EQ(ready.body[part], "ok") << part;
     EXPECT_EQ(admind().call("GET", "/metrics", {}).status, 401);
     EXPECT_EQ(admind().call("GET", "/metrics", {{"Authorization", "Bearer wrong"}}).status, 401);
     const HttpReply metrics = admind().call("GET", "/metrics", {{"Authorization", "Bearer metrics-token"}});

@@ -154,5 +154,13 @@ async function startReplica(socket) {
     return offset(master, 'master_repl_offset') === offset(follower, 'slave_repl_offset');
   });
   // The first replica changes the master's replication id: each bucket is reconciled once more.
+  const id = /master_replid:(\w+)/.exec(await stack.redis('INFO', 'replication'))[1];
+  await waitFor('each bucket to be true under that id', async () => {
+    for (let bucket = 0; bucket < 256; ++bucket) {
+      const token = await stack.redis('HGET', `{b${String(bucket).padStart(3, '0')}}:meta`, 'ready');
+      if (!token?.startsWith(id)) return false;
+    }
+    return true;
+  }, READY_SECONDS);
   await waitFor('all buckets to serve', async () => (await fetch(`${stack.server('admind').url}/readyz`)).status === 200, READY_SECONDS);
 }

@@ -186,8 +186,22 @@ async function answerOf(method: string, path: string, body?: object): Promise<Re
   }
 }
 
+/** From the first step out of the page on: what is refused because of it is no news. */
+let leaving = false;
+addEventListener('pageshow', () => {
+  leaving = false; // the browser kept this page and came back to it
+});
+
 export function toSignIn(): void {
+  if (leaving) return;
+  leaving = true;
   location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
+export async function signOut(): Promise<void> {
+  leaving = true;
+  await call('POST', '/logout').catch(() => undefined);
+  location.assign('/sign-in');
 }
 
 /** Calls /api/v1; signed out means the sign-in page and back. */

@@ -2,7 +2,7 @@
 // (../document.mjs), so a page without its script still has a brand and a link to help.
 import { render } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { call, type Budget, type Session, type Site } from './api';
+import { signOut, type Budget, type Session, type Site } from './api';
 import * as format from './format';
 import { linkAddress, nodesOf, safeUrl } from './markup';
 import { destinationsFor } from './navigation';
@@ -43,11 +43,6 @@ function Announcement({ site }: { site: Site }) {
       </button>
     </aside>
   );
-}
-
-async function signOut() {
-  await call('POST', '/logout').catch(() => undefined);
-  location.assign('/sign-in');
 }
 
 /** The balance in a few characters, for the header. */
