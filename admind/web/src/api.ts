@@ -171,14 +171,26 @@ async function problemOf(response: Response): Promise<ApiError> {
   );
 }
 
-async function answerOf(method: string, path: string, body?: object): Promise<Response> {
+/** Ends what is under way when the person leaves: nothing asks on behalf of a session that is over. */
+const leaving = new AbortController();
+export const untilLeaving = leaving.signal;
+addEventListener('pageshow', () => {
+  if (leaving.signal.aborted) location.reload(); // the browser kept this page and came back to it
+});
+
+function deadline(): AbortSignal {
+  const late = AbortSignal.timeout(deadlineMs);
+  return 'any' in AbortSignal ? AbortSignal.any([late, untilLeaving]) : late;
+}
+
+async function answerOf(method: string, path: string, body?: object, signal = deadline()): Promise<Response> {
   try {
     return await fetch(`/api/v1${path}`, {
       method,
       credentials: 'same-origin',
       // Signing out answers with a redirect for browsers without scripts; where to go next is ours to say.
       redirect: 'manual',
-      signal: AbortSignal.timeout(deadlineMs),
+      signal,
       ...(body ? { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) } : {}),
     });
   } catch {
@@ -186,21 +198,15 @@ async function answerOf(method: string, path: string, body?: object): Promise<Re
   }
 }
 
-/** From the first step out of the page on: what is refused because of it is no news. */
-let leaving = false;
-addEventListener('pageshow', () => {
-  leaving = false; // the browser kept this page and came back to it
-});
-
 export function toSignIn(): void {
-  if (leaving) return;
-  leaving = true;
+  if (leaving.signal.aborted) return;
+  leaving.abort();
   location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
 }
 
 export async function signOut(): Promise<void> {
-  leaving = true;
-  await call('POST', '/logout').catch(() => undefined);
+  leaving.abort();
+  await answerOf('POST', '/logout', undefined, AbortSignal.timeout(deadlineMs)).catch(() => undefined);
   location.assign('/sign-in');
 }
 

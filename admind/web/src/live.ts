@@ -1,6 +1,7 @@
 // Keeps an open page up to date without a reload (spec/ui.md §5.3): pushes where they come, and else the page asks every
 // 15 s for what it shows, as long as somebody can see it. What is shown stays when the network goes, and says so.
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { untilLeaving } from './api';
 import { listen, type Push } from './live_stream';
 
 export interface Freshness {
@@ -29,13 +30,13 @@ export function useFresh(load: () => Promise<void>, onPush: (push: Push) => bool
 
   async function refresh() {
     again.current = running.current;
-    if (running.current) return;
+    if (running.current || untilLeaving.aborted) return;
     running.current = true;
     try {
       await load();
       fresh();
     } catch {
-      setFreshness(({ at }) => ({ state: 'lost', at }));
+      if (!untilLeaving.aborted) setFreshness(({ at }) => ({ state: 'lost', at }));
     } finally {
       running.current = false;
       if (again.current) void refresh();

@@ -1,5 +1,6 @@
 // The server's pushes (GET /api/v1/me/events, spec/ui.md §5.3): one stream a browser, whichever tab has it tells the others;
 // none for a tab that nobody looks at for a minute.
+import { untilLeaving } from './api';
 
 export interface Push {
   /** balance, key, model, notice; or `open` and `lost`: whether pushes come. */
@@ -73,12 +74,13 @@ export function listen(tell: (push: Push) => void): void {
   });
   let turn = new AbortController();
   lead(tell, channel, turn.signal);
+  untilLeaving.addEventListener('abort', () => turn.abort());
   let hiding: ReturnType<typeof setTimeout> | undefined;
   document.addEventListener('visibilitychange', () => {
     clearTimeout(hiding);
     if (document.hidden) {
       hiding = setTimeout(() => turn.abort(), hiddenMs);
-    } else if (turn.signal.aborted) {
+    } else if (turn.signal.aborted && !untilLeaving.aborted) {
       turn = new AbortController();
       lead(tell, channel, turn.signal);
     }
