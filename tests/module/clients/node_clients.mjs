@@ -3,6 +3,7 @@
 //   abort(): begins a stream and leaves it after its first words
 // and what goes wrong is thrown as the client throws it; `statusOf(error)` is the HTTP status in it.
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import Anthropic from '@anthropic-ai/sdk';
 import { ChatOpenAI } from '@langchain/openai';
 import { generateText, jsonSchema, streamText, tool } from 'ai';
 import OpenAI from 'openai';
@@ -112,5 +113,34 @@ const langchain = {
   },
 };
 
-export const nodeClients = [openai, vercel, langchain];
+const anthropic = {
+  name: '@anthropic-ai/sdk',
+  statusOf: (error) => error.status,
+  connect({ url, key }) {
+    const client = new Anthropic({ baseURL: url, apiKey: key });
+    const question = (over) => ({ model: MODEL, max_tokens: 100, messages: [{ role: 'user', content: QUESTION }], ...over });
+    return {
+      complete: async () => (await client.messages.create(question({}))).content[0].text,
+      stream: () => client.messages.stream(question({})).finalText(),
+      async tool() {
+        const tools = [{ name: 'weather', description: 'The weather in a city', input_schema: CITY }];
+        const { content } = await client.messages.stream(question({ tools })).finalMessage();
+        const call = content.find(({ type }) => type === 'tool_use');
+        return { name: call.name, arguments: call.input };
+      },
+      async picture() {
+        const source = { type: 'base64', media_type: 'image/png', data: PICTURE.split(',')[1] };
+        const messages = [{ role: 'user', content: [{ type: 'text', text: 'What is this?' }, { type: 'image', source }] }];
+        return (await client.messages.create(question({ messages }))).content[0].text;
+      },
+      async abort() {
+        const stream = await client.messages.create(question({ stream: true }));
+        for await (const event of stream) if (event.type === 'content_block_delta') break;
+        stream.controller.abort();
+      },
+    };
+  },
+};
+
+export const nodeClients = [openai, vercel, langchain, anthropic];
 export { MODEL, QUESTION, PICTURE_CONTENT, TOOL };
