@@ -48,7 +48,7 @@ bool was_tried(const Routing& routing, std::size_t index) noexcept {
 /// padding behind it either.
 bool converses(Operation operation) noexcept {
     return operation == Operation::chat_completions || operation == Operation::completions ||
-           operation == Operation::responses;
+           operation == Operation::responses || operation == Operation::messages;
 }
 
 /// Read once per request, and only for models that ask for it.
