@@ -34,18 +34,20 @@ std::size_t draw(Pool& pool, const EndpointCandidate* candidates, std::uint32_t 
     return drawn;
 }
 
-bool is_better(const EndpointCandidate& a, const EndpointCandidate& b) noexcept {
+bool is_better(const EndpointCandidate& a, const EndpointCandidate& b, std::int64_t now_ms) noexcept {
     const std::uint64_t load_a = a.in_flight * weight_of(b);
     const std::uint64_t load_b = b.in_flight * weight_of(a);
     if (load_a != load_b) return load_a < load_b;
-    return a.health.latency_ewma_us < b.health.latency_ewma_us;  // unknown is 0: it is tried, and then known
+    // Unknown is 0: it is tried, and then known. So is in time what was measured long ago.
+    return believed_latency_us(a.health, now_ms) < believed_latency_us(b.health, now_ms);
 }
 
-std::size_t less_loaded_of_two(Pool& ready, const EndpointCandidate* candidates, std::uint64_t random) noexcept {
+std::size_t less_loaded_of_two(Pool& ready, const EndpointCandidate* candidates, std::int64_t now_ms,
+                               std::uint64_t random) noexcept {
     const std::size_t first = draw(ready, candidates, static_cast<std::uint32_t>(random));
     if (ready.size == 0) return first;
     const std::size_t second = draw(ready, candidates, static_cast<std::uint32_t>(random >> 32U));
-    return is_better(candidates[second], candidates[first]) ? second : first;
+    return is_better(candidates[second], candidates[first], now_ms) ? second : first;
 }
 
 /// splitmix64: each bit of the input changes half of the output's.
@@ -120,7 +122,7 @@ std::optional<EndpointPick> choose_endpoint(const EndpointCandidate* candidates,
         }
     }
     if (ready.size > 0 && affinity) return EndpointPick{preferred(ready, candidates, *affinity), false, false};
-    if (ready.size > 0) return EndpointPick{less_loaded_of_two(ready, candidates, random), false, false};
+    if (ready.size > 0) return EndpointPick{less_loaded_of_two(ready, candidates, now_ms, random), false, false};
     if (soonest_free) return EndpointPick{*soonest_free, false, false};
     if (soonest_back) return EndpointPick{*soonest_back, false, true};
     return std::nullopt;

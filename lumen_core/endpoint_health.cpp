@@ -26,6 +26,13 @@ void eject(EndpointHealth& health, std::int64_t now_ms) noexcept {
     if (length_ms < kLongestEjectionMs) ++health.ejections_in_row;
 }
 
+/// By how much what was measured has lost its weight: 2 for each half-life.
+std::int64_t stale_factor(const EndpointHealth& health, std::int64_t now_ms) noexcept {
+    constexpr std::int64_t kMost = 40;  // from there on nothing is left of any latency
+    const std::int64_t half_lives = (now_ms - health.latency_at_ms) / kLatencyHalfLifeMs;
+    return std::int64_t{1} << std::clamp<std::int64_t>(half_lives, 0, kMost);
+}
+
 }  // namespace
 
 EndpointStatus endpoint_status(const EndpointHealth& health, std::int64_t now_ms) noexcept {
@@ -95,13 +102,21 @@ std::int64_t endpoint_status_until_ms(const EndpointHealth& health, std::int64_t
     return 0;
 }
 
-void on_success(EndpointHealth& health, std::int64_t /*now_ms*/, std::int64_t first_byte_us) noexcept {
+std::int64_t believed_latency_us(const EndpointHealth& health, std::int64_t now_ms) noexcept {
+    return health.latency_ewma_us / stale_factor(health, now_ms);
+}
+
+void on_success(EndpointHealth& health, std::int64_t now_ms, std::int64_t first_byte_us) noexcept {
     end_ejection(health);
     health.ejections_in_row = 0;
     if (first_byte_us <= 0) return;
-    const std::int64_t known_us = health.latency_ewma_us;
-    const std::int64_t next_us = known_us == 0 ? first_byte_us : known_us + (first_byte_us - known_us) / kLatencyMemory;
+    std::int64_t next_us = first_byte_us;
+    if (health.latency_ewma_us != 0) {
+        const std::int64_t kept_us = (health.latency_ewma_us - first_byte_us) / stale_factor(health, now_ms);
+        next_us += kept_us * (kLatencyMemory - 1) / kLatencyMemory;
+    }
     health.latency_ewma_us = std::max<std::int64_t>(next_us, 1);
+    health.latency_at_ms = now_ms;
 }
 
 void on_busy(EndpointHealth& health, std::int64_t now_ms, std::int64_t retry_after_ms, std::uint16_t status) noexcept {

@@ -10,6 +10,9 @@ namespace lumen {
 inline constexpr std::uint32_t kFailuresToEject = 3;
 inline constexpr std::int64_t kFirstEjectionMs = 5'000;
 inline constexpr std::int64_t kLongestEjectionMs = 60'000;
+/// What was measured counts half as much after this: a slow endpoint that gets nothing, as others are faster, is tried
+/// again the sooner the less slower it is, and a tenth as fast about twice a minute.
+inline constexpr std::int64_t kLatencyHalfLifeMs = 10'000;
 inline constexpr std::int64_t kDefaultBusyMs = 1'000;   ///< cool-down after 429/503 without Retry-After
 inline constexpr std::int64_t kLongestBusyMs = 30'000;  ///< a longer Retry-After is cut to this
 
@@ -33,6 +36,7 @@ struct EndpointHealth {
     std::int64_t trial_until_ms = 0;    ///< a trial is under way, and is believed lost after this
     std::int64_t busy_until_ms = 0;
     std::int64_t latency_ewma_us = 0;  ///< time to first byte; 0 = not known
+    std::int64_t latency_at_ms = 0;    ///< when that was last measured
     FailureReason failure = FailureReason::unknown;
     std::uint16_t failure_status = 0;  ///< of FailureReason::status
     std::uint16_t busy_status = 0;     ///< 429 or 503
@@ -52,6 +56,9 @@ std::string_view endpoint_status_name(EndpointStatus status) noexcept;
 std::string endpoint_status_reason(const EndpointHealth& health, std::int64_t now_ms);
 /// Until when it gets nothing: the end of the cool-down, of the ejection; 0 if it may get a request now.
 std::int64_t endpoint_status_until_ms(const EndpointHealth& health, std::int64_t now_ms) noexcept;
+
+/// The latency as far as it is still believed: it halves with each kLatencyHalfLifeMs in which nothing is measured.
+std::int64_t believed_latency_us(const EndpointHealth& health, std::int64_t now_ms) noexcept;
 
 /// An answer began (any status that is not a failure or busy): ends an ejection and its history.
 void on_success(EndpointHealth& health, std::int64_t now_ms, std::int64_t first_byte_us) noexcept;

@@ -90,8 +90,8 @@ TEST(endpoint_choice, of_two_the_less_loaded_for_its_weight_wins) {
 TEST(endpoint_choice, equal_load_goes_to_the_faster_and_to_the_unknown_first) {
     EndpointCandidate fast = ready();
     EndpointCandidate slow = ready();
-    fast.health.latency_ewma_us = 10'000;
-    slow.health.latency_ewma_us = 20'000;
+    on_success(fast.health, kNow, 10'000);
+    on_success(slow.health, kNow, 20'000);
     EXPECT_EQ(picked({slow, fast}), std::set<std::size_t>{1});
     EXPECT_EQ(picked({fast, ready()}), std::set<std::size_t>{1});
     EXPECT_EQ(picked({ready(), ready()}), (std::set<std::size_t>{0, 1})) << "nothing tells them apart";
@@ -135,7 +135,7 @@ TEST(endpoint_choice, each_pair_of_equals_is_compared_equally_often) {
     constexpr std::size_t kCount = 6;
     Candidates candidates(kCount, ready());
     for (std::size_t i = 0; i < kCount; ++i)
-        candidates[i].health.latency_ewma_us = static_cast<std::int64_t>(i + 1) * 1'000;
+        on_success(candidates[i].health, kNow, static_cast<std::int64_t>(i + 1) * 1'000);
     std::mt19937_64 random{8};
     constexpr int kDraws = 60'000;
     std::array<int, kCount> wins{};
@@ -221,6 +221,7 @@ class Model {
         std::uint32_t weight = 1;
         bool dead = false;
         std::size_t busy_above = SIZE_MAX;  ///< in flight from which it answers 429
+        std::int64_t first_byte_us = kServiceMs * 1'000;
         EndpointHealth health;
         std::uint32_t in_flight = 0;
         int served = 0;
@@ -282,7 +283,7 @@ class Model {
         Server& server = servers_[index];
         ++server.served;
         ++server.in_flight;
-        on_success(server.health, now, kServiceMs * 1'000);
+        on_success(server.health, now, server.first_byte_us);
         const auto jitter = static_cast<std::int64_t>(random_() % kServiceMs);
         running_.emplace(now + kServiceMs / 2 + jitter, index);
     }
@@ -364,6 +365,30 @@ TEST(endpoint_choice, overload_spreads_and_never_ejects) {
         int busy = 0;
         for (std::size_t i = 0; i < 4; ++i) busy += model.server(i).busy;
         ASSERT_GT(busy, 0) << "the load was too low to prove anything";
+    }
+}
+
+TEST(endpoint_choice, without_load_a_slow_server_is_tried_again_now_and_then_and_used_once_it_is_fast) {
+    for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        Model model({1, 1}, seed);
+        Model::Server& slow = model.server(1);
+        slow.first_byte_us = 10 * model.server(0).first_byte_us;
+        const auto one_at_a_time = [&](int requests) {
+            const int before = slow.served;
+            for (int i = 0; i < requests; ++i) {
+                EXPECT_TRUE(model.request());
+                model.pass(2 * kServiceMs);
+            }
+            return slow.served - before;
+        };
+        const int tries = one_at_a_time(3'000);  // ten minutes
+        ASSERT_GE(tries, 10);
+        ASSERT_LE(tries, 30) << "each costs somebody a slow answer";
+
+        slow.first_byte_us = model.server(0).first_byte_us / 2;
+        one_at_a_time(600);  // two minutes
+        ASSERT_GE(one_at_a_time(300), 250);
     }
 }
 

@@ -143,6 +143,18 @@ TEST(endpoint_health, latency_moves_an_eighth_of_the_way) {
     EXPECT_LE(health.latency_ewma_us, 8);
 }
 
+TEST(endpoint_health, a_latency_is_believed_half_as_much_after_each_half_life_and_a_new_one_the_more) {
+    EndpointHealth health;
+    on_success(health, kStart, 800'000);
+    EXPECT_EQ(believed_latency_us(health, kStart + kLatencyHalfLifeMs - 1), 800'000);
+    EXPECT_EQ(believed_latency_us(health, kStart + kLatencyHalfLifeMs), 400'000);
+    EXPECT_EQ(believed_latency_us(health, kStart + 3 * kLatencyHalfLifeMs), 100'000);
+    EXPECT_EQ(believed_latency_us(health, kStart + 1'000 * kLatencyHalfLifeMs), 0);
+    EXPECT_EQ(believed_latency_us(health, kStart - 5'000), 800'000) << "a clock that was set back";
+    on_success(health, kStart + 3 * kLatencyHalfLifeMs, 80'000);
+    EXPECT_EQ(health.latency_ewma_us, 80'000 + 720'000 / 8 * 7 / 8);
+}
+
 TEST(endpoint_health, status_names_are_the_words_of_metrics_and_pages) {
     EXPECT_EQ(endpoint_status_name(EndpointStatus::ready), "ready");
     EXPECT_EQ(endpoint_status_name(EndpointStatus::busy), "busy");
