@@ -1,6 +1,7 @@
 // Builds the calls of the ledger scripts. KEYS and ARGV stand in the order of each script's first lines.
 #include <openssl/sha.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -164,15 +165,24 @@ AuthCall::AuthCall(const Identity& identity) noexcept : ScriptCall(Script::auth,
     add_policies(*this, identity);
 }
 
-AdmitCall::AdmitCall(const AdmitArguments& arguments) noexcept : ScriptCall(Script::admit, 3) {
-    const Identity& identity = arguments.identity;
-    add_wallet_keys(*this, identity.account, identity.key);
-    add(arguments.request.view());
-    add_policies(*this, identity);
-    add_number(arguments.hold.nano()).add_number(arguments.ttl_ms);
-    add_rest_of_hold(*this, arguments);
-    if (arguments.consent_model == 0) return;
-    add(consent_field(arguments.consent_model)).add_number(arguments.consent_since);
+AdmitCall::AdmitCall(const AdmitArguments* admits, std::size_t count) noexcept
+    : ScriptCall(Script::admit, 3 * static_cast<int>(count)) {
+    const AdmitArguments* const end = admits + count;
+    for (const AdmitArguments* each = admits; each != end; ++each) {
+        add_wallet_keys(*this, each->identity.account, each->identity.key);
+    }
+    const auto shorter = [](const AdmitArguments& a, const AdmitArguments& b) { return a.ttl_ms < b.ttl_ms; };
+    add_number(std::max_element(admits, end, shorter)->ttl_ms);
+    const bool any_consent = std::any_of(admits, end, [](const AdmitArguments& one) { return one.consent_model != 0; });
+    for (const AdmitArguments* each = admits; each != end; ++each) {
+        add(each->request.view());
+        add_policies(*this, each->identity);
+        add_number(each->hold.nano());
+        add_rest_of_hold(*this, *each);
+        if (!any_consent) continue;
+        add(each->consent_model == 0 ? std::string() : consent_field(each->consent_model));
+        add_number(each->consent_since);
+    }
 }
 
 SettleCall::SettleCall(const SettleArguments* settles, std::size_t count) noexcept

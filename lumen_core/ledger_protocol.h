@@ -43,9 +43,9 @@ std::string_view script_sha1(Script script) noexcept;
 /// caller of ours has such) make it `overflowed`, and it must not be sent.
 class ScriptCall {
  public:
-    // Both are what SettleCall::kMostSettles of the longest settles take.
-    static constexpr std::size_t kMaxArgs = 3 + 16 * (7 + 6);
-    static constexpr std::size_t kArenaBytes = 8192;
+    // Both are what AdmitCall::kMostAdmits of the longest admits take, and as many settles.
+    static constexpr std::size_t kMaxArgs = 3 + 1 + 16 * (3 + 6);
+    static constexpr std::size_t kArenaBytes = 10240;
 
     explicit ScriptCall(Script script, int keys) noexcept;
     ScriptCall(const ScriptCall&) = delete;
@@ -122,8 +122,12 @@ struct AdmitArguments {
     std::uint64_t estimated_tokens = 0;
     std::string_view blob;
 };
+/// One admit, or several at once; each has its line of the reply (next_reply_line), and the longest ttl is everyone's.
+/// Any buckets go together, but for a Redis Cluster, where a call must stay in one.
 struct AdmitCall : ScriptCall {
-    explicit AdmitCall(const AdmitArguments& arguments) noexcept;
+    static constexpr std::size_t kMostAdmits = 16;
+    explicit AdmitCall(const AdmitArguments& arguments) noexcept : AdmitCall(&arguments, 1) {}
+    AdmitCall(const AdmitArguments* admits, std::size_t count) noexcept;
 };
 
 struct SettleArguments {

@@ -203,6 +203,11 @@ void not_admitted(Request& request) {
     request.stage = Stage::reading;
 }
 
+void refuse_as_redis_is_away(Request& request) {
+    not_admitted(request);
+    refuse(request, Refusal::billing_unavailable);
+}
+
 void admit(Request& request) {
     if (!reserve_slot(request)) return refuse(request, Refusal::billing_unavailable);
     request.stage = Stage::admitting;
@@ -223,10 +228,7 @@ void admit(Request& request) {
     arguments.hold = request.hold;
     arguments.estimated_tokens = declared_tokens(request);
     arguments.blob = blob.view();
-    AdmitCall call(arguments);
-    if (ask_redis(request, call, on_admit)) return;
-    not_admitted(request);
-    refuse(request, Refusal::billing_unavailable);
+    if (!ask_admission(request, arguments, on_admit)) refuse_as_redis_is_away(request);
 }
 
 /// Refusals that carry more than their row.
@@ -263,8 +265,13 @@ void refuse_admission(Request& request, const LedgerReply& reply) {
 }
 
 void on_admit(Request& request, RedisResult result, std::string_view text) {
+    if (result == RedisResult::not_sent) return refuse_as_redis_is_away(request);
     const LedgerReply reply = result == RedisResult::reply ? parse_reply(Script::admit, text) : LedgerReply{};
     if (reply.reply == Reply::malformed) {  // the hold may or may not be there
+        if (result == RedisResult::reply) {
+            ngx_log_error(NGX_LOG_ERR, request.r->connection->log, 0, "lumen: admit answered \"%*s\"",
+                          std::min<std::size_t>(text.size(), 200), text.data());
+        }
         abandon_admit(request);
         return refuse(request, Refusal::billing_unavailable);
     }

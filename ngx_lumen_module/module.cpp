@@ -2,6 +2,7 @@
 #include <cstddef>
 
 #include "ngx_lumen_module/admission.h"
+#include "ngx_lumen_module/admit_queue.h"
 #include "ngx_lumen_module/answer_filter.h"
 #include "ngx_lumen_module/balancer.h"
 #include "ngx_lumen_module/catalogue_feed.h"
@@ -88,6 +89,7 @@ ngx_int_t init_process(ngx_cycle_t* cycle) {
     if (!serves_requests(cycle)) return NGX_OK;
     return guarded(cycle->log, "start of worker", ngx_int_t{NGX_ERROR}, [&]() -> ngx_int_t {
         if (redis_init_process(cycle) != NGX_OK) return NGX_ERROR;
+        if (admit_queue_init(cycle) != NGX_OK) return NGX_ERROR;
         if (settle_init_process(cycle) != NGX_OK) return NGX_ERROR;
         if (live_init_process(cycle) != NGX_OK) return NGX_ERROR;
         gate_report_init(cycle);
@@ -101,6 +103,7 @@ void exit_process(ngx_cycle_t* cycle) {
         live_exit_process();
         settle_exit_process(cycle);
         redis_exit_process(cycle);
+        admit_queue_exit();
     });
 }
 

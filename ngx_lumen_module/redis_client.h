@@ -12,7 +12,8 @@ namespace lumen {
 enum class RedisResult : std::uint8_t {
     reply,        ///< `text` is the script's reply
     error,        ///< Redis answered with an error; `text` is it (NOSCRIPT is handled inside)
-    unavailable,  ///< not connected, connection lost, or no answer within the deadline: it may or may not have happened
+    unavailable,  ///< connection lost, or no answer within the deadline: it may or may not have happened
+    not_sent,     ///< not connected or too much under way: it has not happened (of calls that are sent later only)
 };
 
 /// Called exactly once for each call that was sent, unless the owner was detached. `text` dies on return.

@@ -59,6 +59,11 @@ bool ask_redis(Request& request, const std::vector<std::string_view>& command, A
                   answer);
 }
 
+bool ask_admission(Request& request, const AdmitArguments& arguments, Answer answer) {
+    request.answer = answer;
+    return send_admit(request.admit_place, arguments, on_answer, &request);
+}
+
 bool ask_catalogue(Request& request, Step again) {
     request.next = again;
     return await_catalogue(request.catalogue_wait, on_catalogue, &request);

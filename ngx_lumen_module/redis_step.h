@@ -11,6 +11,8 @@ namespace lumen {
 /// Sends the script; `answer` is called once, unless the request ends before. false: Redis is away or too far behind,
 /// nothing was sent, and `answer` is not called.
 bool ask_redis(Request& request, ScriptCall& call, Answer answer);
+/// As a call of its own to the request, whatever else is asked for in this turn; `answer` may be told `not_sent`.
+bool ask_admission(Request& request, const AdmitArguments& arguments, Answer answer);
 bool ask_redis(Request& request, const std::vector<std::string_view>& command, Answer answer);
 
 /// Looks the catalogue up once more, then does `again`. false: as above.

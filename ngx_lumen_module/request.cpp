@@ -20,6 +20,7 @@ void end_request(void* data) {
     auto* request = static_cast<Request*>(data);
     guarded_void(ngx_cycle->log, "end of request", [&] {
         detach(request->call);
+        leave(request->admit_place);
         cancel(request->catalogue_wait);
         if (request->stage == Stage::admitting) {
             abandon_admit(*request);

@@ -14,6 +14,7 @@
 #include "lumen_core/request_facts.h"
 #include "lumen_core/sse.h"
 #include "lumen_core/trace_context.h"
+#include "ngx_lumen_module/admit_queue.h"
 #include "ngx_lumen_module/catalogue_feed.h"
 #include "ngx_lumen_module/ngx.h"
 #include "ngx_lumen_module/redis_client.h"
@@ -100,8 +101,9 @@ struct Request {
     std::int64_t first_byte_us = 0;  ///< monotonic; 0: none yet
 
     RedisCall* call = nullptr;       ///< of this request, under way; detached when the request ends first
+    AdmitPlace admit_place;          ///< of its admit, under way
     CatalogueWait catalogue_wait;    ///< for a policy that the snapshot lacks
-    Answer answer = nullptr;         ///< what the answer to `call` is given to
+    Answer answer = nullptr;         ///< what the answer to either is given to
     Step next = nullptr;             ///< what follows what is being waited for
     Step reconsider = nullptr;       ///< what follows if Redis names other policies than believed
     std::uint32_t rounds = 0;        ///< of reconsidering

@@ -1,7 +1,6 @@
--- Part: GCRA over the rates of both scopes. Expects limits.lua, `now_us`, and `limits`, `key_limits` as stored, packed or
--- false. A burst of a whole period passes at once; intervals are rounded down, so that a period's worth always fits into
--- a period.
-local function unpack_scopes() return {unpack_limits(limits), unpack_limits(key_limits)} end
+-- Part: GCRA over the rates of both scopes. Expects limits.lua, `now_us`; limits come as stored, packed or false. A burst
+-- of a whole period passes at once; intervals are rounded down, so that a period's worth always fits into a period.
+local function unpack_scopes(limits, key_limits) return {unpack_limits(limits), unpack_limits(key_limits)} end
 -- Takes `count` from every rate of one kind (`first`: REQUESTS or TOKENS), in `scopes` but not yet in Redis. Returns how
 -- long it is until all of it fits, in µs (0: now; nil: never), and the rate that has least left, as
 -- limit/remaining/reset_us (reset: until all of it is there again), or - if there is none.
@@ -26,8 +25,8 @@ local function take(scopes, first, count)
   return wait_us, least and string.format('%d/%d/%.0f', narrowest, least, reset_us) or '-'
 end
 -- How much is left while nothing is taken.
-local function standing_rates()
-  local scopes = unpack_scopes()
+local function standing_rates(limits, key_limits)
+  local scopes = unpack_scopes(limits, key_limits)
   local _, requests = take(scopes, REQUESTS, 0)
   local _, tokens_left = take(scopes, TOKENS, 0)
   return requests .. ' ' .. tokens_left

@@ -202,13 +202,13 @@ async function live() {
 }
 
 /// A benchmark program that prints one JSON object.
-function program(name) {
-  return async () => JSON.parse(execFileSync(path.join(buildDir, 'tests/bench', name), { encoding: 'utf8', maxBuffer: 1 << 24 }));
+function program(name, ...args) {
+  return async () => JSON.parse(execFileSync(path.join(buildDir, 'tests/bench', name), args, { encoding: 'utf8', maxBuffer: 1 << 24 }));
 }
 
 const benches = {
   gate, chunks, latency, streams, live,
-  redis: program('redis_cost'), memory: program('redis_memory'), drain: program('drain_rate'), rebuild: program('rebuild_rate'),
+  redis: program('redis_cost'), instructions: program('redis_cost', '--instructions'), memory: program('redis_memory'), drain: program('drain_rate'), rebuild: program('rebuild_rate'),
 };
 
 function show(value) {

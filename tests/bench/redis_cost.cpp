@@ -1,15 +1,24 @@
 // What the ledger costs in Redis: CPU of its main thread per request, against the cheapest script there is, one that
-// does one HINCRBY. A private Redis (packaging/redis.conf, appendfsync everysec), calls pipelined, settles alone and
-// several in a call. Each figure is the lower quartile of many short samples, taken in turns: what else runs on a
-// machine only ever adds. Prints JSON.  usage: redis_cost [ACCOUNTS…]
+// does one HINCRBY. A private Redis (packaging/redis.conf, appendfsync everysec), calls pipelined, admits and settles
+// alone and several in a call. Each figure is the lower quartile of many short samples, taken in turns: what else runs
+// on a machine only ever adds. With --instructions Redis runs under valgrind, and its instructions are counted: slower
+// by far, and the same on a busy machine. Prints JSON.  usage: redis_cost [--instructions] [ACCOUNTS…]
+#include <sys/types.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "tests/harness/redis_server.h"
+#include "tests/harness/server_process.h"
 #include "tests/scripts/ledger_client.h"
 
 namespace lumen {
@@ -17,11 +26,10 @@ namespace {
 
 using testing::LedgerClient;
 
-constexpr int kRounds = 4;
-constexpr int kRequestsPerRound = 4'800;
 constexpr int kPipeline = 96;
-/// Settles in a call; both numbers above are multiples of each.
+/// Admits or settles in a call; the pipeline is a multiple of each.
 constexpr int kBatches[] = {1, 4, static_cast<int>(SettleCall::kMostSettles)};
+static_assert(SettleCall::kMostSettles == AdmitCall::kMostAdmits);
 constexpr std::string_view kYardstick = "#!lua\nreturn redis.call('HINCRBY', KEYS[1], 'n', ARGV[1])";
 
 /// One number of an INFO section, e.g. used_cpu_user_main_thread.
@@ -46,19 +54,56 @@ void expect_lines(std::string_view reply, std::string_view expected, int lines) 
     }
 }
 
-using Samples = std::vector<double>;
+/// What is counted of Redis, and in which portions.
+struct Count {
+    std::string unit;
+    int rounds = 1;
+    int requests_per_round = 960;  // a multiple of kPipeline
+    int requests_per_sample = 960;
+    std::function<double(LedgerClient&, pid_t)> so_far;
+};
 
-/// Adds what each of kRequestsPerRound costs, a sample a pipeline. `send` queues one call for `batch` of them, from the
-/// one it is given on; the lines of its reply must start with `expected`.
-void measure(LedgerClient& redis, Samples& samples, const std::string& expected, int batch,
-             const std::function<void(int)>& send) {
-    for (int from = 0; from < kRequestsPerRound; from += kPipeline) {
-        const double before = cpu_us_so_far(redis);
-        for (int i = from; i < from + kPipeline; i += batch) send(i);
-        for (int i = 0; i < kPipeline; i += batch) expect_lines(redis.next(), expected, batch);
-        samples.push_back((cpu_us_so_far(redis) - before) / kPipeline);
-    }
+Count count_cpu() {
+    return {"us", 4, 4'800, kPipeline, [](LedgerClient& redis, pid_t) { return cpu_us_so_far(redis); }};
 }
+
+/// Makes `redis-server` mean one under callgrind for this process, and counts by the profiles that it dumps on demand.
+class Callgrind {
+ public:
+    Callgrind() {
+        const std::string path = std::getenv("PATH");
+        const std::string wrapper = directory_.path() + "/redis-server";
+        std::ofstream(wrapper) << "#!/bin/sh\nPATH='" << path
+                               << "' exec valgrind -q --tool=callgrind --callgrind-out-file=" << directory_.path()
+                               << "/out.%p redis-server \"$@\"\n";
+        std::filesystem::permissions(wrapper, std::filesystem::perms::owner_all);
+        setenv("PATH", (directory_.path() + ':' + path).c_str(), 1);
+    }
+
+    Count count() {
+        return {"instructions", 1, 960, 960, [this](LedgerClient&, pid_t pid) { return so_far(pid); }};
+    }
+
+ private:
+    double so_far(pid_t pid) {
+        const std::string dump = "callgrind_control --dump " + std::to_string(pid) + " >/dev/null 2>&1";
+        if (std::system(dump.c_str()) != 0) throw std::runtime_error("callgrind_control failed");
+        Progress& progress = progress_[pid];
+        const std::string file =
+            directory_.path() + "/out." + std::to_string(pid) + '.' + std::to_string(++progress.dumps);
+        progress.total += info_number(harness::text_of_file(file), "totals:");
+        return progress.total;
+    }
+
+    struct Progress {
+        int dumps = 0;
+        double total = 0;
+    };
+    harness::TemporaryDirectory directory_{"lumen-callgrind"};
+    std::map<pid_t, Progress> progress_;
+};
+
+using Samples = std::vector<double>;
 
 double lower_quartile(Samples samples) {
     std::sort(samples.begin(), samples.end());
@@ -75,7 +120,7 @@ enum class Limited : std::uint8_t { nobody, accounts };
 
 class Costs {
  public:
-    Costs(int accounts, Limited limited) : accounts_(accounts), limited_(limited) {
+    Costs(const Count& count, int accounts, Limited limited) : count_(count), accounts_(accounts), limited_(limited) {
         yardstick_sha1_ = redis_.command({"SCRIPT", "LOAD", std::string(kYardstick)});
         for (int bucket = 0; bucket < kBuckets; ++bucket) redis_.make_ready(static_cast<Bucket>(bucket));
         for (int from = 1; from <= accounts; from += kPipeline) {
@@ -86,15 +131,14 @@ class Costs {
     }
 
     void run() {
-        for (int round = 0; round < kRounds; ++round) {
+        for (int round = 0; round < count_.rounds; ++round) {
             for (const int batch : kBatches) {
                 requests_.clear();
-                for (int i = 0; i < kRequestsPerRound; ++i) requests_.push_back(next_request());
-                measure(redis_, samples_["hincrby"], "", 1, [this](int i) { send_yardstick(i); });
-                measure(redis_, samples_["admit"], "OK ", 1, [this](int i) { send_admit(i); });
-                measure(redis_, samples_["renew"], "OK ", 1, [this](int i) { send_renew(i); });
-                measure(redis_, samples_[settle_by(batch)], "OK ", batch,
-                        [this, batch](int i) { send_settles(i, batch); });
+                for (int i = 0; i < count_.requests_per_round; ++i) requests_.push_back(next_request());
+                measure("hincrby", "", 1, [this](int i) { send_yardstick(i); });
+                measure(by("admit", batch), "OK ", batch, [this, batch](int i) { send_admits(i, batch); });
+                measure("renew", "OK ", 1, [this](int i) { send_renew(i); });
+                measure(by("settle", batch), "OK ", batch, [this, batch](int i) { send_settles(i, batch); });
             }
             // As the drainer does; else later rounds would measure ever longer streams.
             for (int bucket = 0; bucket < kBuckets; ++bucket) {
@@ -107,20 +151,37 @@ class Costs {
         std::string text = "{\"accounts\": " + std::to_string(accounts_) +
                            ", \"rate_limits\": " + (limited_ == Limited::nobody ? "false" : "true");
         for (const auto& [name, samples] : samples_) {
-            text += ", \"" + name + "_us\": " + rounded(lower_quartile(samples));
+            text += ", \"" + name + '_' + count_.unit + "\": " + rounded(lower_quartile(samples));
         }
         for (const int batch : kBatches) {
-            text += ", \"admit_and_" + settle_by(batch) + "_per_hincrby\": " + rounded(ratio(batch));
+            text += ", \"admit_and_" + by("settle", batch) + "_per_hincrby\": " + rounded(ratio(batch));
         }
         return text + "}";
     }
 
  private:
-    static std::string settle_by(int batch) { return "settle_by_" + std::to_string(batch); }
+    static std::string by(const char* script, int batch) {
+        return std::string(script) + "_by_" + std::to_string(batch);
+    }
 
     double ratio(int batch) const {
-        return (lower_quartile(samples_.at("admit")) + lower_quartile(samples_.at(settle_by(batch)))) /
+        return (lower_quartile(samples_.at(by("admit", batch))) + lower_quartile(samples_.at(by("settle", batch)))) /
                lower_quartile(samples_.at("hincrby"));
+    }
+
+    /// Adds what each request costs, a sample a portion. `send` queues one call for `batch` of them, from the one it is
+    /// given on; the lines of its reply must start with `expected`.
+    void measure(const std::string& name, const std::string& expected, int batch,
+                 const std::function<void(int)>& send) {
+        for (int from = 0; from < count_.requests_per_round; from += count_.requests_per_sample) {
+            const double before = count_.so_far(redis_, server_.pid());
+            for (int pipe = from; pipe < from + count_.requests_per_sample; pipe += kPipeline) {
+                for (int i = pipe; i < pipe + kPipeline; i += batch) send(i);
+                for (int i = 0; i < kPipeline; i += batch) expect_lines(redis_.next(), expected, batch);
+            }
+            const double used = count_.so_far(redis_, server_.pid()) - before;
+            samples_[name].push_back(used / count_.requests_per_sample);
+        }
     }
 
     static void expect_ok(const std::string& reply) {
@@ -174,15 +235,18 @@ class Costs {
         redis_.append(call);
     }
 
-    void send_admit(int i) {
-        AdmitArguments arguments;
-        arguments.request = request_of(i);
-        arguments.identity = {account_of(i), account_of(i), 12, 0};
-        arguments.hold = NanoCoins(21'450'000);
-        arguments.estimated_tokens = 1200;
+    void send_admits(int from, int count) {
+        std::array<AdmitArguments, AdmitCall::kMostAdmits> admits;
         const Blob blob = encode_usage_record({});
-        arguments.blob = blob.view();
-        AdmitCall call(arguments);
+        for (int i = 0; i < count; ++i) {
+            AdmitArguments& arguments = admits[static_cast<std::size_t>(i)];
+            arguments.request = request_of(from + i);
+            arguments.identity = {account_of(from + i), account_of(from + i), 12, 0};
+            arguments.hold = NanoCoins(21'450'000);
+            arguments.estimated_tokens = 1200;
+            arguments.blob = blob.view();
+        }
+        AdmitCall call(admits.data(), static_cast<std::size_t>(count));
         redis_.append(call);
     }
 
@@ -227,6 +291,7 @@ class Costs {
         return encode_usage_record(record);
     }
 
+    Count count_;
     int accounts_;
     Limited limited_;
     harness::RedisServer server_{{"--appendfsync", "everysec"}};
@@ -242,12 +307,20 @@ class Costs {
 
 int main(int argc, char** argv) {
     std::vector<int> sizes;
-    for (int i = 1; i < argc; ++i) sizes.push_back(std::stoi(argv[i]));
+    std::optional<lumen::Callgrind> callgrind;
+    for (int i = 1; i < argc; ++i) {
+        if (std::string_view(argv[i]) == "--instructions") {
+            callgrind.emplace();
+        } else {
+            sizes.push_back(std::stoi(argv[i]));
+        }
+    }
+    if (sizes.empty() && callgrind) sizes = {2'000};
     if (sizes.empty()) sizes = {2'000, 100'000};
     std::string lines;
     for (const int accounts : sizes) {
         for (const lumen::Limited limited : {lumen::Limited::nobody, lumen::Limited::accounts}) {
-            lumen::Costs costs(accounts, limited);
+            lumen::Costs costs(callgrind ? callgrind->count() : lumen::count_cpu(), accounts, limited);
             costs.run();
             lines += (lines.empty() ? "  " : ",\n  ") + costs.json();
         }

@@ -47,7 +47,10 @@ TEST(LedgerProtocol, the_largest_call_fits) {
     admit.consent_model = largest;
     admit.hold = NanoCoins(largest);
     admit.blob = blob;
-    EXPECT_FALSE(AdmitCall(admit).overflowed());
+    admit.identity.account = largest - largest % 256 - 1;  // the longest name of a bucket
+    admit.estimated_tokens = std::numeric_limits<std::uint64_t>::max() / 2;
+    const std::vector<AdmitArguments> admits(AdmitCall::kMostAdmits, admit);
+    EXPECT_FALSE(AdmitCall(admits.data(), admits.size()).overflowed());
 
     SettleArguments settle;
     settle.account = settle.key = largest - largest % 256 - 1;  // the longest name of a bucket

@@ -203,8 +203,8 @@ TEST_F(Admit, malformed_amounts_are_range_and_never_an_error_in_mid_script) {
     grant(500);
     for (const char* hold : {"007", "-0", "1e3", "", " 1", "1.5", "99999999999999999", "0x10"}) {
         AdmitCall call(asking(0));
-        call.argv()[3 + 3 + 2] = hold;
-        const_cast<std::size_t*>(call.argv_lengths())[3 + 3 + 2] = std::string_view(hold).size();
+        call.argv()[3 + 3 + 3] = hold;
+        const_cast<std::size_t*>(call.argv_lengths())[3 + 3 + 3] = std::string_view(hold).size();
         EXPECT_EQ(redis.run(call), "RANGE") << hold;
     }
     EXPECT_EQ(account_field("nh"), "0");
@@ -388,6 +388,45 @@ TEST_F(Admit, auth_confirms_identity_and_policy_and_notes_the_call) {
 TEST_F(Admit, auth_of_a_key_whose_account_is_missing_is_noacct) {
     redis.command({"DEL", account_key(account)});
     EXPECT_EQ(redis.run(AuthCall({account, key, 1, 0})), "NOACCT");
+}
+
+// I7
+TEST_F(Admit, several_in_one_call_on_a_balance_for_two_are_two_as_if_they_came_alone) {
+    grant(250);
+    strict();
+    const std::vector<AdmitArguments> admits{asking(100), asking(100), asking(100), asking(50)};
+    EXPECT_EQ(redis.run(AdmitCall(admits.data(), admits.size())),
+              "OK 250 100 0 - -\nOK 250 200 0 - -\nHELD\nOK 250 250 0 - -");
+    EXPECT_EQ(account_field("held"), "250");
+    EXPECT_EQ(account_field("nh"), "3");
+    EXPECT_EQ(key_field("nh"), "3");
+}
+
+TEST_F(Admit, consent_is_asked_of_those_of_a_call_that_need_it) {
+    grant(250);
+    AdmitArguments needs = asking(1);
+    needs.consent_model = 3;
+    needs.consent_since = 1;
+    const std::vector<AdmitArguments> admits{asking(1), needs, asking(1)};
+    EXPECT_EQ(redis.run(AdmitCall(admits.data(), admits.size())), "OK 250 1 0 - -\nCONSENT\nOK 250 2 0 - -");
+}
+
+TEST_F(Admit, damaged_data_of_one_account_harms_no_other_of_the_call) {
+    grant(250);
+    AdmitArguments damaged = asking(1);
+    damaged.identity.account = account + kBuckets;
+    damaged.identity.key = 8;
+    redis.command({"HSET", account_key(damaged.identity.account), "st", "1", "pol", "1", "mode", "0", "unl", "0", "lim",
+                   "9", "bal", "x", "held", "0", "nh", "0"});
+    redis.command({"HSET", api_key_key(account, 8), "acct", std::to_string(damaged.identity.account), "st", "1", "exp",
+                   "0", "pol", "-", "nh", "0"});
+    const std::vector<AdmitArguments> admits{asking(1), damaged, asking(1)};
+    std::string text = redis.run(AdmitCall(admits.data(), admits.size()));
+    std::string_view lines = text;
+    EXPECT_EQ(next_reply_line(lines), "OK 250 1 0 - -");
+    EXPECT_EQ(next_reply_line(lines).substr(0, 4), "ERR ");
+    EXPECT_EQ(next_reply_line(lines), "OK 250 2 0 - -");
+    EXPECT_EQ(lines, "");
 }
 
 }  // namespace

@@ -161,7 +161,7 @@ class Differential : public ::testing::Test {
         return config;
     }
 
-    void admit(RandomCalls& draw) {
+    AdmitArguments admit_arguments(RandomCalls& draw) {
         AdmitArguments arguments;
         const auto [account, key] = draw.holder();
         const RandomCalls::Known known =
@@ -174,11 +174,24 @@ class Differential : public ::testing::Test {
             arguments.consent_since = 1 + draw.below(3);
         }
         arguments.hold = draw.amount();
-        arguments.ttl_ms = draw.below(200'000);
         arguments.estimated_tokens = static_cast<std::uint64_t>(draw.below(2'000));
         if (!draw.one_in(8)) arguments.blob = "1,2,3";
         draw.remember(known);
-        same(AdmitCall(arguments), model.admit(arguments));
+        return arguments;
+    }
+
+    /// Alone, or several in one call, among them the same one twice.
+    void admit(RandomCalls& draw) {
+        std::vector<AdmitArguments> admits;
+        std::string expected;
+        const std::size_t count = draw.one_in(2) ? 1 : 1 + static_cast<std::size_t>(draw.below(4));
+        const std::int64_t ttl_ms = draw.below(200'000);
+        while (admits.size() < count) {
+            admits.push_back(admit_arguments(draw));
+            admits.back().ttl_ms = ttl_ms;
+            expected += (expected.empty() ? "" : "\n") + model.admit(admits.back());
+        }
+        same(AdmitCall(admits.data(), admits.size()), expected);
     }
 
     /// Alone, or several in one call, among them the same one twice.
