@@ -34,7 +34,7 @@ std::string state_of_redis(const Services& services) {
 
 std::string state_of_migrations(const Services& services) {
     try {
-        const auto missing = missing_migrations(services.postgres.url());
+        const auto missing = schema_state(services.postgres.url()).missing;
         return missing.empty() ? "ok" : "missing: " + missing.front();
     } catch (const std::exception&) {
         return "unknown";

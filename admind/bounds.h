@@ -8,8 +8,9 @@ namespace lumen::admind {
 
 inline constexpr int kHttpThreads = 16;  ///< one connection each; as many as the database pool has connections
 inline constexpr int kHttpQueued = 128;  ///< connections waiting for a thread; more are closed at once
-inline constexpr std::chrono::seconds kHttpIdle{10};          ///< without a byte from the client
-inline constexpr std::chrono::seconds kHttpBodyDeadline{15};  ///< for the whole body, however it trickles
+inline constexpr std::chrono::seconds kHttpLastConnections{5};  ///< for those who came before the end, to get a thread
+inline constexpr std::chrono::seconds kHttpIdle{10};            ///< without a byte from the client
+inline constexpr std::chrono::seconds kHttpBodyDeadline{15};    ///< for the whole body, however it trickles
 inline constexpr std::size_t kMaxBodyBytes =
     std::size_t{64} * 1024;  ///< the largest JSON any route takes is a list of models
 /// A body that is too large is read this far before it is refused: closing on unread bytes would cut off the answer.

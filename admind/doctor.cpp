@@ -137,10 +137,16 @@ void look_at_postgres(Findings& findings, PgPool& postgres) {
 }
 
 void look_at_migrations(Findings& findings, const std::string& url) {
-    const std::vector<std::string> missing = missing_migrations(url);
-    if (missing.empty()) return findings.ok("the schema is this version's");
-    findings.fail(std::to_string(missing.size()) + " migrations are missing, first " + missing.front(),
-                  "lumen-admind migrate");
+    const auto [missing, newer] = schema_state(url);
+    if (!missing.empty()) {
+        findings.fail(std::to_string(missing.size()) + " migrations are missing, first " + missing.front(),
+                      "lumen-admind migrate");
+    } else if (newer > 0) {
+        findings.warn("the schema is that of a newer version, by " + std::to_string(newer) + " migrations",
+                      "upgrade this host's lumen-admind, too");
+    } else {
+        findings.ok("the schema is this version's");
+    }
 }
 
 std::vector<Diagnosis> examine_postgres(const Settings& settings, PgPool& postgres) {

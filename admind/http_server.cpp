@@ -8,10 +8,15 @@
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/Net/SocketAddress.h>
 #include <Poco/URI.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/rand.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
+#include <thread>
 
 #include "admind/bounds.h"
 #include "lumen_core/ids.h"
@@ -96,6 +101,25 @@ bool read_query(const std::string& raw, HttpRequest& to) {
 
 Answer unreadable(int status, const char* code, const char* detail) {
     return Answer(Problem{status, code, detail});
+}
+
+/// Who has begun a handshake may end it.
+void drop_new_connections(const Poco::Net::ServerSocket& socket) {
+    constexpr unsigned kFlags = 13;  // their offset in the TCP header
+    constexpr unsigned kSyn = 0x02, kAck = 0x10;
+    sock_filter code[] = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kSyn | kAck),
+                          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kSyn, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
+                          BPF_STMT(BPF_RET | BPF_K, 0xFFFFFFFFU)};
+    const sock_fprog filter{static_cast<unsigned short>(std::size(code)), code};
+    setsockopt(socket.impl()->sockfd(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+/// Made by the kernel, and not accepted yet.
+unsigned waiting_connections(const Poco::Net::ServerSocket& socket) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    const int failed = getsockopt(socket.impl()->sockfd(), IPPROTO_TCP, TCP_INFO, &info, &size);
+    return failed != 0 ? 0 : info.tcpi_unacked;
 }
 
 class Exchange : public Poco::Net::HTTPRequestHandler {
@@ -186,11 +210,10 @@ HttpServer::HttpServer(const std::string& host, std::uint16_t port, Handler hand
     params->setTimeout(Poco::Timespan(kHttpIdle.count(), 0));
     // A kept connection would hold a thread while idle; the clients are nginx on this host and scripts.
     params->setKeepAlive(false);
-    Poco::Net::ServerSocket socket;
-    socket.bind(Poco::Net::SocketAddress(host, port), true);
-    socket.listen(kHttpQueued);
+    socket_.bind(Poco::Net::SocketAddress(host, port), true);
+    socket_.listen(kHttpQueued);
     server_ =
-        std::make_unique<Poco::Net::HTTPServer>(new ExchangeFactory(std::move(handler)), threads_, socket, params);
+        std::make_unique<Poco::Net::HTTPServer>(new ExchangeFactory(std::move(handler)), threads_, socket_, params);
     server_->start();
 }
 
@@ -203,7 +226,20 @@ std::uint16_t HttpServer::port() const {
 }
 
 void HttpServer::stop() {
+    if (stopped_) return;
+    stopped_ = true;
+    // The kernel drops who knocks from here on, which knocks again a second later and is refused, or goes elsewhere.
+    // Refusing at once would also reset those who are through and whom nobody has accepted yet.
+    drop_new_connections(socket_);
+    // One that was just accepted is in neither queue for a moment, so one quiet look does not count.
+    constexpr int kQuietLooks = 20;
+    const auto deadline = std::chrono::steady_clock::now() + kHttpLastConnections;
+    for (int quiet = 0; quiet < kQuietLooks && std::chrono::steady_clock::now() < deadline; ++quiet) {
+        if (waiting_connections(socket_) > 0 || server_->queuedConnections() > 0) quiet = 0;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     server_->stop();
+    socket_.close();
     threads_.joinAll();
 }
 

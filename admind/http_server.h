@@ -2,6 +2,7 @@
 #pragma once
 
 #include <Poco/Net/HTTPServer.h>
+#include <Poco/Net/ServerSocket.h>
 #include <Poco/ThreadPool.h>
 
 #include <cstdint>
@@ -23,12 +24,15 @@ class HttpServer {
     ~HttpServer();
 
     std::uint16_t port() const;
-    /// Takes no new connections, and waits for running requests (each is bounded by its own deadlines).
+    /// Takes no new connections, answers those that are there, and waits for running requests (each is bounded by its
+    /// own deadlines). Nobody who got through is turned away: a POST that was sent is not sent again by a proxy.
     void stop();
 
  private:
+    Poco::Net::ServerSocket socket_;
     Poco::ThreadPool threads_;
     std::unique_ptr<Poco::Net::HTTPServer> server_;
+    bool stopped_ = false;
 };
 
 /// A new UUIDv7.

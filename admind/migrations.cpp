@@ -44,13 +44,18 @@ std::map<std::string, std::string> applied_migrations(pqxx::transaction_base& tr
     return applied;
 }
 
-std::vector<const Migration*> missing(const std::map<std::string, std::string>& applied) {
-    std::vector<const Migration*> result;
+struct Comparison {
+    std::vector<const Migration*> missing;
+    std::size_t newer = 0;
+};
+
+Comparison compare(const std::map<std::string, std::string>& applied) {
+    Comparison result;
     std::size_t known = 0;
     for (const Migration& migration : migrations()) {
         const auto found = applied.find(std::string(migration.name));
         if (found == applied.end()) {
-            result.push_back(&migration);
+            result.missing.push_back(&migration);
             continue;
         }
         ++known;
@@ -60,9 +65,7 @@ std::vector<const Migration*> missing(const std::map<std::string, std::string>& 
                                      "this lumen-admind do not belong together");
         }
     }
-    if (known < applied.size()) {
-        throw std::runtime_error("the database has migrations that this lumen-admind does not know: it is too old");
-    }
+    result.newer = applied.size() - known;
     return result;
 }
 
@@ -87,7 +90,10 @@ std::vector<std::string> migrate(const std::string& database_url) {
         transaction.exec(
             "create table if not exists schema_migrations ("
             "name text primary key, sha256 text not null, applied_at timestamptz not null default now())");
-        const auto todo = missing(applied_migrations(transaction));
+        const auto [todo, newer] = compare(applied_migrations(transaction));
+        if (newer > 0) {
+            throw std::runtime_error("the database has migrations that this lumen-admind does not know: it is too old");
+        }
         if (!todo.empty()) {
             apply(transaction, *todo.front());
             names.emplace_back(todo.front()->name);
@@ -97,12 +103,14 @@ std::vector<std::string> migrate(const std::string& database_url) {
     }
 }
 
-std::vector<std::string> missing_migrations(const std::string& database_url) {
+SchemaState schema_state(const std::string& database_url) {
     pqxx::connection connection = connect(database_url);
     pqxx::read_transaction transaction(connection);
-    std::vector<std::string> names;
-    for (const Migration* migration : missing(applied_migrations(transaction))) names.emplace_back(migration->name);
-    return names;
+    const Comparison found = compare(applied_migrations(transaction));
+    SchemaState state;
+    state.newer = found.newer;
+    for (const Migration* migration : found.missing) state.missing.emplace_back(migration->name);
+    return state;
 }
 
 }  // namespace lumen::admind

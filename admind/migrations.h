@@ -19,7 +19,13 @@ const std::vector<Migration>& migrations();
 /// migration that this build does not know or whose text differs.
 std::vector<std::string> migrate(const std::string& database_url);
 
-/// Names of the migrations that the database lacks; for /readyz. Throws like migrate().
-std::vector<std::string> missing_migrations(const std::string& database_url);
+struct SchemaState {
+    std::vector<std::string> missing;  ///< names of the migrations that the database lacks
+    std::size_t newer = 0;             ///< migrations that this build does not know: a newer admind has been here
+};
+/// A copy that runs while others are replaced meets a newer schema, and goes on: each migration leaves what the version
+/// before it reads and writes. Throws DatabaseUnavailable, pqxx::sql_error, or std::runtime_error when the text of a
+/// migration differs.
+SchemaState schema_state(const std::string& database_url);
 
 }  // namespace lumen::admind
