@@ -16,6 +16,9 @@ bool has_left(ngx_http_request_t* r) noexcept {
 #if (NGX_HTTP_V2)
     if (r->stream != nullptr) return false;  // nginx marks the stream's connection itself
 #endif
+#if (NGX_HTTP_V3)
+    if (connection->quic != nullptr) return false;  // likewise, and its socket is that of all clients
+#endif
 #if (NGX_HAVE_EPOLLRDHUP)
     if (ngx_use_epoll_rdhup) return false;  // then a close was seen with the event, as pending_eof
 #endif

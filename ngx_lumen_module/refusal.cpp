@@ -63,6 +63,9 @@ ngx_int_t add_header(ngx_http_request_t* r, std::string_view name, std::string_v
         return NGX_ERROR;
     }
     header->hash = 1;
+#if (nginx_version >= 1023000)
+    header->next = nullptr;
+#endif
     header->key = {name.size(), text};
     header->value = {value.size(), ngx_cpymem(text, name.data(), name.size())};
     ngx_memcpy(header->value.data, value.data(), value.size());

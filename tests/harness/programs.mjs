@@ -10,11 +10,17 @@ const BUILT = {
   'ngx_http_lumen_module.so': 'ngx_lumen_module/ngx_http_lumen_module.so',
 };
 
+const GATE = 'ngx_http_lumen_module.so';
+
+/// The machine's nginx, or another one (LUMEN_NGINX) with the gate that was built for it (LUMEN_GATE).
+export const nginxProgram = process.env.LUMEN_NGINX || 'nginx';
+
 /// name → path in a build directory.
 export function builtPrograms(buildDir) {
   const programs = Object.fromEntries(Object.entries(BUILT).map(([name, place]) => [name, path.join(buildDir, place)]));
-  const gate = 'ngx_http_lumen_module.so';
-  return sanitized ? { ...programs, [gate]: path.join(buildDir, 'sanitized', BUILT[gate]) } : programs;
+  if (process.env.LUMEN_GATE) programs[GATE] = process.env.LUMEN_GATE;
+  else if (sanitized) programs[GATE] = path.join(buildDir, 'sanitized', BUILT[GATE]);
+  return programs;
 }
 
 /// The copies in an instance's app directory.

@@ -5,6 +5,7 @@ import path from 'node:path';
 import {
   checkout, makeServerDir, postgresBin, runAsServerUser, serverEnvironment, writeServerFile,
 } from './machine.mjs';
+import { nginxProgram } from './programs.mjs';
 import { RedisLink } from './redis_link.mjs';
 import { underSanitizers } from './sanitizer.mjs';
 import { ServerProcess } from './server_process.mjs';
@@ -161,7 +162,7 @@ export class Nginx extends ServerProcess {
     const dir = path.join(instance.stateDir, name);
     super({
       ...instance.processOptions(name),
-      command: underSanitizers(['nginx', '-e', 'stderr', '-p', dir, '-c', path.join(dir, 'nginx.conf'), '-g', 'daemon off;'],
+      command: underSanitizers([nginxProgram, '-e', 'stderr', '-p', dir, '-c', path.join(dir, 'nginx.conf'), '-g', 'daemon off;'],
         path.join(instance.stateDir, 'log')),
       ready: async () => (await statusOf(`${this.url}/lumen/metrics`)) !== 0,
       stopSignal: 'SIGQUIT',

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildDir } from '../harness/machine.mjs';
-import { builtPrograms } from '../harness/programs.mjs';
+import { builtPrograms, nginxProgram } from '../harness/programs.mjs';
 
 let dir;
 before(() => {
@@ -41,7 +41,7 @@ http {
     upstream models { ${upstream} }
     server { listen 127.0.0.1:1; location /v1/ { ${location} proxy_pass https://models; } }
 }`.replaceAll('DIR', dir));
-  const run = spawnSync('nginx', ['-t', '-p', dir, '-c', file], { encoding: 'utf8' });
+  const run = spawnSync(nginxProgram, ['-t', '-p', dir, '-c', file], { encoding: 'utf8' });
   return { ok: run.status === 0, output: run.stderr.replaceAll(dir, 'DIR') };
 }
 
