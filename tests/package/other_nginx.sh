@@ -23,7 +23,7 @@ export CCACHE_NOHASHDIR=1  # what knows no nginx is compiled once for all versio
 from_debian() {
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/tree"
     echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $1 main" >"$work/sources.list"
-    local options=(-qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    local options=(-qq -o APT::Sandbox::User=root -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
         -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache")
     apt-get "${options[@]}" update
     (cd "$work" && apt-get "${options[@]}" source --download-only --tar-only nginx)

@@ -1,33 +1,16 @@
 // Clients that are no Node packages, behind the verbs of node_clients.mjs: the OpenAI SDK for Python, and curl.
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { buildDir, checkout } from '../../harness/machine.mjs';
+import { checkout } from '../../harness/machine.mjs';
+import { pythonWith } from '../../harness/python_packages.mjs';
 import { MODEL, PICTURE_CONTENT, QUESTION, TOOL } from './node_clients.mjs';
 
 const here = path.join(checkout, 'tests/module/clients');
 const VERBS = ['complete', 'stream', 'tool', 'picture', 'abort'];
 
-function mustRun(program, args) {
-  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${error?.message ?? `${stdout}${stderr}`}`);
-}
-
-/// A Python with exactly the packages of requirements.txt, made once for a build directory.
-export function pythonWithPackages() {
-  const wanted = readFileSync(path.join(here, 'requirements.txt'), 'utf8');
-  const dir = path.join(buildDir, 'python-clients');
-  const made = path.join(dir, 'made-from.txt');
-  if (!existsSync(made) || readFileSync(made, 'utf8') !== wanted) {
-    rmSync(dir, { recursive: true, force: true });
-    mustRun('python3', ['-m', 'venv', dir]);
-    mustRun(path.join(dir, 'bin/pip'), ['install', '--quiet', '--disable-pip-version-check', '--no-compile', '-r', path.join(here, 'requirements.txt')]);
-    writeFileSync(`${made}.new`, wanted);
-    renameSync(`${made}.new`, made);
-  }
-  return path.join(dir, 'bin/python');
-}
+/// A Python with exactly the packages of requirements.txt.
+export const pythonWithPackages = () => path.join(pythonWith(path.join(here, 'requirements.txt'), 'clients'), 'python');
 
 class PythonError extends Error {
   constructor({ status, message }) {
