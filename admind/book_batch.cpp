@@ -109,7 +109,7 @@ void add_usage_quarters(pqxx::transaction_base& transaction, const EventBatch& b
 
 pqxx::stream_to into_events(pqxx::transaction_base& transaction) {
 #if PQXX_VERSION_MAJOR >= 7
-    return pqxx::stream_to::table(transaction, pqxx::table_path{"ledger_events"}, kEventColumns);
+    return pqxx::stream_to::raw_table(transaction, "ledger_events", transaction.conn().quote_columns(kEventColumns));
 #else
     return pqxx::stream_to(transaction, "ledger_events", kEventColumns);
 #endif

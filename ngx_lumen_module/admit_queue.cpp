@@ -29,6 +29,7 @@ struct AdmitQueue {
     /// As many as calls were ever under way at once, which redis_client bounds.
     std::vector<std::unique_ptr<AdmitBatch>> batches;
     std::vector<AdmitBatch*> idle;
+    std::vector<AdmitBatch*> unsent;                               ///< refused by the client; answered by the loop
     AdmitBatch* open = nullptr;                                    ///< takes the admits of this turn
     std::array<AdmitArguments, AdmitCall::kMostAdmits> arguments;  // of the open batch
     std::array<Blob, AdmitCall::kMostAdmits> blobs;                // which `arguments` point into
@@ -78,6 +79,7 @@ void drop_left(AdmitBatch& batch) noexcept {
     batch.count = kept;
 }
 
+/// Never answers by itself: it may run inside the handler of one of the requests that would be answered.
 void send_open() {
     AdmitBatch* const batch = std::exchange(queue->open, nullptr);
     if (batch == nullptr) return;
@@ -88,12 +90,24 @@ void send_open() {
     }
     AdmitCall call(queue->arguments.data(), batch->count);
     if (redis_send(RedisLane::requests, call, queue->timeout_ms, on_reply, batch) == nullptr) {
-        answer(*batch, RedisResult::not_sent, {});
+        queue->unsent.push_back(batch);
+        ngx_post_event(&queue->flush, &ngx_posted_events);
+    }
+}
+
+void answer_unsent() {
+    while (!queue->unsent.empty()) {
+        AdmitBatch& batch = *queue->unsent.back();
+        queue->unsent.pop_back();
+        answer(batch, RedisResult::not_sent, {});
     }
 }
 
 void on_turn_over(ngx_event_t* event) {
-    guarded_void(event->log, "admits of a turn", [] { send_open(); });
+    guarded_void(event->log, "admits of a turn", [] {
+        send_open();
+        answer_unsent();
+    });
 }
 
 }  // namespace
