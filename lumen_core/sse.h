@@ -3,7 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -93,8 +93,8 @@ class StreamMeter {
 
     std::string_view input_;  ///< of the running call
     bool last_piece_is_input_ = false;
-    std::string whole_event_;              ///< the event that began in an earlier call; `pieces` may point into it
-    std::deque<std::string> told_errors_;  ///< likewise
+    std::string whole_event_;             ///< the event that began in an earlier call; `pieces` may point into it
+    std::list<std::string> told_errors_;  ///< likewise; a list, as that takes no memory while it is empty
 };
 
 }  // namespace lumen

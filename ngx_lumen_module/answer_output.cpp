@@ -5,7 +5,8 @@
 namespace lumen {
 namespace {
 
-constexpr std::size_t kLeastBufferBytes = 4096;
+/// Some events of a stream fit. Kept for as long as the stream is open, so it is not the place to be generous.
+constexpr std::size_t kLeastBufferBytes = 1024;
 
 void append_chain(ngx_chain_t** list, ngx_chain_t* chain) noexcept {
     while (*list != nullptr) list = &(*list)->next;
@@ -41,7 +42,7 @@ ngx_buf_t* AnswerOutput::take_buffer(ngx_pool_t* pool, std::size_t bytes) noexce
 }
 
 bool AnswerOutput::add_text(ngx_pool_t* pool, std::string_view text, ngx_buf_t* source) noexcept {
-    if (text.empty()) {
+    if (text.empty() || discarded_) {
         if (source != nullptr) consume(*source);
         return true;
     }
@@ -55,12 +56,14 @@ bool AnswerOutput::add_text(ngx_pool_t* pool, std::string_view text, ngx_buf_t* 
 
 // Buffers without bytes are made anew each time: a filter below may still hold one that looks sent.
 bool AnswerOutput::add_flush(ngx_pool_t* pool) noexcept {
+    if (discarded_) return true;
     auto* buf = static_cast<ngx_buf_t*>(ngx_calloc_buf(pool));
     if (buf != nullptr) buf->flush = 1;
     return append(pool, buf);
 }
 
 bool AnswerOutput::add_last(ngx_pool_t* pool) noexcept {
+    if (discarded_) return true;
     auto* buf = static_cast<ngx_buf_t*>(ngx_calloc_buf(pool));
     if (buf != nullptr) buf->last_buf = 1;
     return append(pool, buf);
@@ -89,6 +92,7 @@ void AnswerOutput::reclaim() noexcept {
 }
 
 void AnswerOutput::discard() noexcept {
+    discarded_ = true;
     append_chain(&busy_, out_);
     out_ = nullptr;
     for (ngx_chain_t* link = busy_; link != nullptr; link = link->next) {

@@ -16,7 +16,7 @@ class AnswerOutput {
     bool add_last(ngx_pool_t* pool) noexcept;
     /// Passes what was added to `next`, also if it is nothing, so that filters below can go on.
     ngx_int_t send(ngx_http_request_t* r, ngx_http_output_body_filter_pt next) noexcept;
-    /// Gives everything up: the client is gone.
+    /// Gives everything up: the client is gone. What is added from here on is consumed at once, and takes no memory.
     void discard() noexcept;
 
  private:
@@ -27,6 +27,7 @@ class AnswerOutput {
     ngx_chain_t* out_ = nullptr;   ///< added, not passed on yet
     ngx_chain_t* busy_ = nullptr;  ///< passed on, not sent yet
     ngx_chain_t* free_ = nullptr;  ///< sent: their memory is used again
+    bool discarded_ = false;
 };
 
 /// Marks a buffer of nginx's as read.

@@ -12,8 +12,6 @@
 namespace lumen {
 namespace {
 
-static_assert(alignof(Request) <= NGX_ALIGNMENT, "the pool would not align it");
-
 // The last that is done for a request, whatever became of it: nothing of ours may point to it any more, and its money
 // is handed on (T27, T54).
 void end_request(void* data) {
@@ -30,7 +28,7 @@ void end_request(void* data) {
         release_endpoint(*request);
         if (request->renew_timer.timer_set) ngx_del_timer(&request->renew_timer);
     });
-    request->~Request();
+    delete request;
 }
 
 }  // namespace
@@ -48,9 +46,11 @@ Request* find_request(ngx_http_request_t* r) noexcept {
 }
 
 Request* make_request(ngx_http_request_t* r) {
-    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(r->pool, sizeof(Request));
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(r->pool, 0);
     if (cleanup == nullptr) return nullptr;
-    auto* request = new (cleanup->data) Request;
+    // Beside the pool: in it a stream would need one more of the pool's blocks, which are far larger.
+    auto* request = new Request;
+    cleanup->data = request;
     request->r = r;
     request->dialect = dialect_of(r);
     cleanup->handler = end_request;

@@ -1,5 +1,5 @@
-// One request under the gate: everything it knows, from the first byte to the settle. Lives in r->pool; its C++ members
-// are destroyed by the pool cleanup, which is also the safety net that settles or voids (T54, T60).
+// One request under the gate: everything it knows, from the first byte to the settle. Lives as long as r->pool: it
+// is destroyed by the pool's cleanup, which is also the safety net that settles or voids (T54, T60).
 #pragma once
 
 #include <array>

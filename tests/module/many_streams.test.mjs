@@ -2,7 +2,7 @@
 // goes on serving others, and that every stream ends whole and settled.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
@@ -115,8 +115,34 @@ async function openAll(count, open) {
   return streams;
 }
 
-const residentBytes = (pid) => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
+const statusBytes = (pid, row) => Number(new RegExp(`^${row}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
+const residentBytes = (pid) => statusBytes(pid, 'VmRSS');
+/// Since it began, or since this was last reset.
+const mostResidentBytes = (pid) => statusBytes(pid, 'VmHWM');
+/// proc(5): the peak is what is resident now.
+const forgetPeak = (pid) => writeFileSync(`/proc/${pid}/clear_refs`, '5');
 const noneRunning = (account) => waitFor('all to be settled', async () => (await stack.wallet(account)).running === 0n, 60);
+
+// L13, L22. First, while no other test has left memory that could be used again unseen.
+test('clients that leave cost the gate no memory while it reads on for what they owe', async (t) => {
+  const leavers = 20;
+  const { account, key } = await stack.newAccount({ max: '1000' });
+  const [worker] = stack.workers();
+  const body = JSON.stringify(chatBody({ model: 'long', stream: true }));
+  forgetPeak(worker);
+  const before = mostResidentBytes(worker);
+  await Promise.all(Array.from({ length: leavers }, async () => {
+    const socket = net.connect(Number(new URL(stack.url).port), '127.0.0.1');
+    socket.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: gate\r\nConnection: close\r\nAuthorization: Bearer ${key}\r\n`
+      + `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    await once(socket, 'data');
+    socket.destroy();
+  }));
+  await noneRunning(account);
+  const grown = mostResidentBytes(worker) - before;
+  t.diagnostic(`${Math.round(grown / leavers / 1024)} KiB of the worker's memory per client that left`);
+  assert.ok(grown < leavers * 512 * 1024);
+});
 
 test('10,000 streams at once on one worker', async (t) => {
   const { account, key } = await stack.newAccount({ max: '1000' });
