@@ -1,7 +1,7 @@
 // ./lumen bench: what the gate and the ledger cost on this machine, as ratios within one run (absolute numbers wander on
 // shared machines). Prints a table for people and writes the same as JSON.
 //
-//   node bench.mjs [gate|chunks|latency|streams|live|redis|memory|drain|rebuild …]      all without an argument
+//   node bench.mjs [gate|chunks|latency|half|streams|live|redis|instructions|memory|drain|rebuild …]      all without an argument
 //   LUMEN_BENCH_SECONDS=4   of each measured run             LUMEN_BENCH_ROUNDS=5   pairs of runs
 import { execFileSync } from 'node:child_process';
 import { closeSync, fdatasyncSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
@@ -146,6 +146,31 @@ async function latency() {
   });
 }
 
+/// Time of a request while half as many come as the gate's one worker could take, alternating.
+async function half() {
+  return withBoth(async ({ stack, bare, key }) => {
+    await stack.redis('CONFIG', 'SET', 'appendfsync', 'everysec');
+    const full = await wrk({ url: `${stack.url}/v1/chat/completions`, key, connections: CONNECTIONS, seconds });
+    const perS = full.requests / full.seconds / 2;
+    const run = (side) => wrk({
+      url: `${side.url}/v1/chat/completions`, key, connections: CONNECTIONS, seconds, pauseMs: (1000 * CONNECTIONS) / perS,
+    });
+    await run(bare);
+    const pairs = [];
+    for (let i = 0; i < rounds; i++) pairs.push({ bare: await run(bare), gate: await run(stack) });
+    const of = (side, percentile) => median(pairs.map((pair) => pair[side].latencyUs[percentile]));
+    return {
+      full_requests_per_s: full.requests / full.seconds,
+      requests_per_s: median(pairs.map(({ gate }) => gate.requests / gate.seconds)),
+      bare_median_us: of('bare', 'p50'),
+      gate_median_us: of('gate', 'p50'),
+      bare_p99_us: of('bare', 'p99'),
+      gate_p99_us: of('gate', 'p99'),
+      added_p99_us: median(pairs.map(({ bare: without, gate: with_ }) => with_.latencyUs.p99 - without.latencyUs.p99)),
+    };
+  });
+}
+
 /// Memory of a worker for each open stream.
 async function streams() {
   return withBoth(async ({ stack, bare, key }) => {
@@ -207,7 +232,7 @@ function program(name, ...args) {
 }
 
 const benches = {
-  gate, chunks, latency, streams, live,
+  gate, chunks, latency, half, streams, live,
   redis: program('redis_cost'), instructions: program('redis_cost', '--instructions'), memory: program('redis_memory'), drain: program('drain_rate'), rebuild: program('rebuild_rate'),
 };
 

@@ -28,8 +28,9 @@ export const chatBody = JSON.stringify({
 });
 
 /// Keep-alive POSTs for some seconds from one thread: {requests, seconds, latencyUs: {p50, p99}}. Any answer that is not
-/// 2xx, and any broken connection, fails the run: a refusal is cheap and would flatter.
-export async function wrk({ url, key, connections, seconds }) {
+/// 2xx, and any broken connection, fails the run: a refusal is cheap and would flatter. With `pauseMs` each connection rests
+/// for that long between two requests, on average.
+export async function wrk({ url, key, connections, seconds, pauseMs = 0 }) {
   const dir = mkdtempSync(path.join(tmpdir(), 'lumen-wrk-'));
   const script = path.join(dir, 'post.lua');
   writeFileSync(script, `
@@ -37,6 +38,7 @@ wrk.method = "POST"
 wrk.body = [==[${chatBody}]==]
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer ${key}"
+${pauseMs > 0 ? `delay = function() return math.random(0, ${Math.round(2 * pauseMs)}) end` : ''}
 done = function(summary, latency)
   local e = summary.errors
   io.write(string.format('\\n{"requests":%d,"seconds":%f,"errors":%d,"p50":%d,"p99":%d}\\n', summary.requests,
