@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <utility>
 
 namespace lumen {
@@ -28,6 +29,23 @@ constexpr std::array<bool, 256> kMeansSomething = [] {
     return means;
 }();
 
+/// Of eight bytes at once: whether one of them is `c`.
+bool has_byte(std::uint64_t bytes, char c) noexcept {
+    constexpr std::uint64_t kOnes = 0x0101010101010101;
+    const std::uint64_t zero_there = bytes ^ (kOnes * static_cast<unsigned char>(c));
+    return ((zero_there - kOnes) & ~zero_there & (kOnes << 7U)) != 0;
+}
+
+/// The first of both in a string, or `end`. Names are short: for them this is quicker than two searches of the library.
+const char* quote_or_backslash(const char* at, const char* end) noexcept {
+    for (std::uint64_t eight = 0; end - at >= static_cast<std::ptrdiff_t>(sizeof eight); at += sizeof eight) {
+        std::memcpy(&eight, at, sizeof eight);
+        if (has_byte(eight, '"') || has_byte(eight, '\\')) break;
+    }
+    while (at != end && *at != '"' && *at != '\\') ++at;
+    return at;
+}
+
 /// Most usage objects fit, so that they are kept without growing step by step.
 constexpr std::size_t kUsualUsageBytes = 512;
 
@@ -43,42 +61,66 @@ std::string_view JsonMeter::usage_object() const noexcept {
 }
 
 void JsonMeter::feed(std::string_view bytes) {
-    while (!bytes.empty() && !broken_) {
-        const std::string_view run = bytes.substr(0, in_string_ ? string_run(bytes) : plain_run(bytes));
-        bytes.remove_prefix(run.size());
-        if (capturing_) usage_.append(run.substr(0, kMaxUsageBytes - usage_.size()));
+    const char* at = bytes.data();
+    const char* const end = at + bytes.size();
+    const char* uncaptured = at;  // where what is not yet in usage_ begins, while it is captured
+    const auto capture = [&] {
+        const std::string_view part(uncaptured, static_cast<std::size_t>(at - uncaptured));
+        usage_.append(part.substr(0, kMaxUsageBytes - usage_.size()));
+        uncaptured = at;
+    };
+    while (at != end && !broken_) {
         if (in_string_) {
-            take_in_string(run);
-        } else {
-            if (in_duration_) take_duration(run);
-            if (!is_space(run.back())) take(run.back());
+            at = take_string(at, end);
+            continue;
         }
+        const char c = *at++;
+        if (!kMeansSomething[static_cast<unsigned char>(c)]) {
+            take_plain(c);
+            continue;
+        }
+        const bool captured = capturing_;
+        if (captured && c == '}') capture();  // with the bracket that may end it
+        take(c);
+        if (!captured) uncaptured = at;
+    }
+    if (capturing_) capture();
+}
+
+/// Inside a string: an escaped byte; else up to and with its end, or the next backslash. Returns what comes after.
+const char* JsonMeter::take_string(const char* at, const char* end) {
+    const char* stop = at + 1;
+    if (!std::exchange(escaped_, false)) {
+        stop = quote_or_backslash(at, end);
+        const bool quote = stop != end && *stop == '"';
+        if (quote) {
+            in_string_ = false;
+        } else if (stop != end) {
+            escaped_ = true;
+            ++stop;
+        }
+        take_in_string({at, static_cast<std::size_t>(stop - at)});
+        return quote ? stop + 1 : stop;
+    }
+    take_in_string({at, 1});
+    return stop;
+}
+
+/// Part of a string, as it stands there.
+void JsonMeter::take_in_string(std::string_view run) {
+    if (in_duration_) duration_.append(run.substr(0, kMaxDurationBytes - duration_.size()));
+    if (string_is_key_) {
+        key_.append(run.substr(0, kMaxKeyBytes - key_.size()));
+    } else if (string_is_text_) {
+        output_text_bytes_ += run.size();
     }
 }
 
-/// Inside a string: an escaped byte; else up to and with its end, or the next backslash.
-std::size_t JsonMeter::string_run(std::string_view bytes) const noexcept {
-    if (escaped_) return 1;
-    const std::string_view to_end = bytes.substr(0, std::min(bytes.find('"'), bytes.size() - 1) + 1);
-    return std::min(to_end.find('\\'), to_end.size() - 1) + 1;
-}
-
-/// Outside strings: numbers, literals and space, and the byte after them, which alone means something. Outside the
-/// object there must be nothing but space, so there each byte is looked at.
-std::size_t JsonMeter::plain_run(std::string_view bytes) const noexcept {
-    std::size_t plain = 0;
-    if (depth_ > 0) {
-        while (plain + 1 < bytes.size() && !kMeansSomething[static_cast<unsigned char>(bytes[plain])]) ++plain;
-    }
-    return plain + 1;
-}
-
-/// The number that the top-level member `duration` may have.
-void JsonMeter::take_duration(std::string_view run) {
-    for (const char c : run) {
-        const bool plain = !is_space(c) && !kMeansSomething[static_cast<unsigned char>(c)];
-        if (plain && duration_.size() < kMaxDurationBytes) duration_ += c;
-    }
+/// Numbers, literals and space. Outside the object there must be nothing but space.
+void JsonMeter::take_plain(char c) {
+    if (is_space(c)) return;
+    if (depth_ == 0) broken_ = true;
+    if (in_duration_ && duration_.size() < kMaxDurationBytes) duration_ += c;
 }
 
 void JsonMeter::take(char c) {
@@ -107,23 +149,7 @@ void JsonMeter::take(char c) {
             after_colon_ = in_duration_ = false;
             break;
         default:
-            break;  // numbers and literals
-    }
-}
-
-void JsonMeter::take_in_string(std::string_view run) {
-    if (!std::exchange(escaped_, false)) {
-        escaped_ = run.back() == '\\';
-        if (run.back() == '"') {
-            in_string_ = false;
-            run.remove_suffix(1);
-        }
-    }
-    if (in_duration_) duration_.append(run.substr(0, kMaxDurationBytes - duration_.size()));
-    if (string_is_key_) {
-        key_.append(run.substr(0, kMaxKeyBytes - key_.size()));
-    } else if (string_is_text_) {
-        output_text_bytes_ += run.size();
+            break;
     }
 }
 

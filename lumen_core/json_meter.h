@@ -35,11 +35,10 @@ class JsonMeter {
     std::string_view duration() const noexcept { return duration_; }
 
  private:
-    void take(char c);
-    std::size_t string_run(std::string_view bytes) const noexcept;
-    std::size_t plain_run(std::string_view bytes) const noexcept;
-    void take_duration(std::string_view run);
+    const char* take_string(const char* at, const char* end);
     void take_in_string(std::string_view run);
+    void take_plain(char c);
+    void take(char c);
     void open(char bracket);
     void close(char bracket);
     void begin_string();

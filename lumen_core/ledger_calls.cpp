@@ -46,10 +46,45 @@ const LoadedScript& loaded(Script script) noexcept {
 /// EVALSHA sha1 numkeys: what stands before the first key.
 constexpr int kLeadingArgs = 3;
 
+/// An argument put together without the heap: each request makes two calls of many.
+class Text {
+ public:
+    Text& operator<<(std::string_view part) noexcept {
+        const std::size_t room = chars_.size() - length_;
+        if (part.size() > room) fits_ = false;
+        length_ += part.copy(chars_.data() + length_, room);
+        return *this;
+    }
+    Text& operator<<(std::int64_t number) noexcept {
+        char* const end = chars_.data() + chars_.size();
+        const auto [stop, error] = std::to_chars(chars_.data() + length_, end, number);
+        if (error != std::errc{}) fits_ = false;
+        if (fits_) length_ = static_cast<std::size_t>(stop - chars_.data());
+        return *this;
+    }
+    /// `-` for none.
+    Text& id_or_dash(std::int64_t id) noexcept { return id == 0 ? *this << std::string_view("-") : *this << id; }
+
+    void add_to(ScriptCall& call) const noexcept {
+        // What does not fit here would not be a call of ours: it is refused as one that is too long for the arena.
+        call.add({chars_.data(), fits_ ? length_ : ScriptCall::kArenaBytes + 1});
+    }
+
+ private:
+    std::array<char, kMaxBlobBytes + 3 * 21> chars_;  // the blob and three numbers
+    std::size_t length_ = 0;
+    bool fits_ = true;
+};
+
 /// As stored, account's and key's: `12 -`. `?` for an account's that is not known, as that is never right.
-void add_policies(ScriptCall& call, const Identity& identity) {
-    const std::string account = identity.account_policy == 0 ? "?" : std::to_string(identity.account_policy);
-    call.add(account + ' ' + (identity.key_policy == 0 ? "-" : std::to_string(identity.key_policy)));
+void add_policies(ScriptCall& call, const Identity& identity) noexcept {
+    Text text;
+    if (identity.account_policy == 0) {
+        text << "?";
+    } else {
+        text << identity.account_policy;
+    }
+    (text << " ").id_or_dash(identity.key_policy).add_to(call);
 }
 
 void add_id_or_dash(ScriptCall& call, std::int64_t id) noexcept {
@@ -69,16 +104,17 @@ void add_text_or_dash(ScriptCall& call, std::string_view text) noexcept {
 }
 
 /// Account and key as one argument, as holds and events have them: `17 4`, or `17 -`.
-void add_owner(ScriptCall& call, AccountId account, KeyId key) {
-    call.add(std::to_string(account) + ' ' + (key == 0 ? "-" : std::to_string(key)));
+void add_owner(ScriptCall& call, AccountId account, KeyId key) noexcept {
+    Text text;
+    (text << account << " ").id_or_dash(key).add_to(call);
 }
 
 /// Account, key, estimated tokens and blob, as a hold ends.
-void add_rest_of_hold(ScriptCall& call, const AdmitArguments& arguments) {
-    std::string text = std::to_string(arguments.identity.account) + ' ' + std::to_string(arguments.identity.key) + ' ';
-    text += std::to_string(static_cast<std::int64_t>(arguments.estimated_tokens));
-    text += ' ';
-    call.add(text.append(arguments.blob));
+void add_rest_of_hold(ScriptCall& call, const AdmitArguments& arguments) noexcept {
+    Text text;
+    text << arguments.identity.account << " " << arguments.identity.key << " ";
+    text << static_cast<std::int64_t>(arguments.estimated_tokens) << " " << arguments.blob;
+    text.add_to(call);
 }
 
 void add_limits(ScriptCall& call, const Limits& limits) noexcept {
@@ -89,8 +125,11 @@ void add_limits(ScriptCall& call, const Limits& limits) noexcept {
 }
 
 /// The keys that every script about one request takes first.
-void add_wallet_keys(ScriptCall& call, AccountId account, KeyId key) {
-    call.add(bucket_key(account_bucket(account), "meta")).add(account_key(account)).add(api_key_key(account, key));
+void add_wallet_keys(ScriptCall& call, AccountId account, KeyId key) noexcept {
+    const std::string tag = bucket_key(account_bucket(account), "");  // short enough to need no memory
+    (Text() << tag << "meta").add_to(call);
+    (Text() << tag << "a:" << account).add_to(call);
+    (Text() << tag << "k:" << key).add_to(call);
 }
 
 void add_bucket_keys(ScriptCall& call, AccountId account, std::initializer_list<const char*> names) {
