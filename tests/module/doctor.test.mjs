@@ -1,9 +1,11 @@
 // lumen-admind doctor: a healthy Lumen has nothing to mend; each thing that an operator can get wrong is named, with
 // what to do about it (L9: it sees a refusal before it says that all is well).
 import assert from 'node:assert/strict';
-import { chmodSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { waitFor } from '../harness/machine.mjs';
+import { buildDir, checkout, runAsServerUser, serverEnvironment, waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 
 let stack;
@@ -45,6 +47,59 @@ test('a configuration that others can write is named, with the command that mend
     finds(/^FAIL files: .*lumen\.yaml is open to other users of this host\n +chmod go-w /m);
   } finally {
     chmodSync(file, 0o600);
+  }
+});
+
+test('a secret in a file that others can read is named, with the command that mends it', async () => {
+  const file = path.join(stack.instance.stateDir, 'session.secret');
+  stack.writeSettings({ app: { secret_key: `\${file:${file}}` } });
+  chmodSync(file, 0o644);
+  try {
+    finds(/^FAIL files: .*session\.secret is open to other users of this host\n +chmod g-w,o= /m);
+  } finally {
+    chmodSync(file, 0o600);
+    stack.writeSettings({});
+  }
+});
+
+test('a host whose clock is off is told by how much', () => {
+  const built = spawnSync(path.join(checkout, 'lumen'), ['build', 'clock_shift'], { encoding: 'utf8' });
+  assert.equal(built.status, 0, built.stderr);
+  const shift = path.join(stack.dir, 'clock-shift');
+  writeFileSync(shift, Buffer.from(BigInt64Array.of(-90n).buffer), { mode: 0o644 });
+  const command = [stack.instance.program('lumen-admind'), 'doctor', '--config', stack.instance.configFile];
+  const env = {
+    ...serverEnvironment, ...stack.instance.admindEnvironment(),
+    LD_PRELOAD: path.join(buildDir, 'tests/harness/clock_shift.so'), CLOCK_SHIFT_FILE: shift,
+  };
+  assert.throws(() => runAsServerUser(command, { env }), ({ message }) => {
+    for (const store of ['postgres', 'redis']) assert.match(message, new RegExp(`^FAIL ${store}: its clock and this host's are (8[89]|9\\d|1\\d\\d)\\.\\d s apart\\n +synchronise`, 'm'));
+    return true;
+  });
+});
+
+test('a bucket that is out of service is counted', async () => {
+  await stack.server('admind').stop();  // or it would be back before anybody looked
+  try {
+    assert.equal(await stack.redis('HDEL', '{b007}:meta', 'ready'), 1);
+    finds(/^FAIL redis: 1 buckets are out of service: their accounts get 503\n +a running lumen-admind brings them back/m);
+  } finally {
+    await stack.start('admind');
+  }
+  await waitFor('the bucket to be back', () => doctor().healthy, 60, 500);
+});
+
+test('a model server that is gone is a warning, with what the gate has seen of it', async () => {
+  await stack.kill('model0');
+  try {
+    await waitFor('the endpoint to be down', async () => {
+      await (await stack.post('/v1/chat/completions', { model: 'demo', messages: [] })).text();
+      const { healthy, text } = doctor();
+      assert.ok(healthy, text);
+      return /^warn endpoints: demo at demo-1 is down: \S.*\n +is that server running\?$/m.test(text);
+    }, 60, 200);
+  } finally {
+    await stack.start('model0');
   }
 });
 

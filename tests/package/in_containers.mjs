@@ -1,6 +1,7 @@
-// in_containers.mjs make|run PLACE PACKAGES BUILD: without an engine, what one would do with packaging/container. To be run
-// by root in mount and pid namespaces of its own; `run` also in a network namespace, which has nothing but itself.
-//   make   a minimal Debian, and in copies of it the last stages of both Dockerfiles
+// in_containers.mjs make PLACE PACKAGES BUILD: without an engine, what one would do with packaging/container. To be run by
+// root in mount and pid namespaces of its own: what it mounts and starts ends with them.
+//   make   a minimal Debian, and over it the last stages of both Dockerfiles; then, in a network namespace that has nothing
+//          but itself,
 //   run    the services migrate, admind and gate of the Compose files (as JSON in PLACE/compose.json), each as its image's
 //          user without any right, on a read-only root, with its volumes, secrets and tmpfs, beside Postgres, Redis and a
 //          model server; a request goes through them; each is stopped by its signal
@@ -9,12 +10,12 @@ import { spawn, spawnSync } from 'node:child_process';
 import { appendFileSync, chmodSync, chownSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { checkout, postgresBin, waitFor } from '../harness/machine.mjs';
-import { fill, inside, settingsOf } from './image.mjs';
+import { fill, settingsOf } from './image.mjs';
 
 const [verb, place, packages, build] = process.argv.slice(2);
 const images = ['gate', 'admind'];
 const dockerfile = (image) => path.join(checkout, `packaging/container/${image}.Dockerfile`);
-const rootOf = (image) => path.join(place, image);
+const rootOf = (image) => path.join(place, 'roots', image);
 
 function run(command, options = {}) {
   const { status, stdout, stderr, error } = spawnSync(command[0], command.slice(1), { encoding: 'utf8', ...options });
@@ -32,15 +33,24 @@ function makeBase(root) {
 }
 
 function make() {
+  mkdirSync(path.join(place, 'roots'));
+  run(['mount', '-t', 'tmpfs', 'tmpfs', path.join(place, 'roots')]);
   makeBase(rootOf('base'));
   for (const image of images) {
     const root = rootOf(image);
-    run(['cp', '--archive', rootOf('base'), root]);
+    const [changes, workdir] = ['changes', 'work'].map((part) => path.join(place, 'roots', `${image}.${part}`));
+    for (const dir of [root, changes, workdir]) mkdirSync(dir);
+    run(['mount', '-t', 'overlay', 'overlay', '-o', `lowerdir=${rootOf('base')},upperdir=${changes},workdir=${workdir}`, root]);
     run(['mount', '-t', 'proc', 'proc', path.join(root, 'proc')]);
     run(['mount', '--bind', '/dev', path.join(root, 'dev')]);
     fill(root, dockerfile(image), checkout, stageFile);
     for (const mounted of ['dev', 'proc']) run(['umount', path.join(root, mounted)]);
+    for (const secret of ['etc/lumen/installation.secret', 'etc/lumen/admind.env'])
+      assert.ok(!existsSync(path.join(root, secret)), `${image} was made with a secret in it`);
   }
+  console.log('made');
+  const { status } = spawnSync('unshare', ['--net', process.execPath, process.argv[1], 'run', place, packages, build], { stdio: 'inherit' });
+  return status ?? 1;
 }
 
 /// The first stage builds the packages, which are here already.
@@ -58,7 +68,7 @@ class Container {
     this.settings = settingsOf(dockerfile(this.image));
     [this.uid, this.gid] = this.settings.user.split(':').map(Number);
     this.env = { ...this.settings.env, ...service.environment };
-    this.root = path.join(place, `${name}.root`);
+    this.root = path.join(place, 'roots', `${name}.container`);
     mkdirSync(this.root);
     assert.equal(service.read_only, true, `${name} has a root that it may write to`);
     const volumes = this.#volumes(service);
@@ -83,7 +93,9 @@ class Container {
   /// Files of the checkout as they are; a named volume is filled from the image when it is new, owner included; a VOLUME
   /// of the image that nobody names becomes one.
   #volumes(service) {
-    const named = (service.volumes ?? []).map((entry) => entry.split(':')).map(([from, to]) => ({ from, to }));
+    // Compose's reader says `from:to:mode` in its version 1, and an object in later ones.
+    const named = (service.volumes ?? []).map((entry) => (typeof entry === 'string' ? entry.split(':') : [entry.source, entry.target]))
+      .map(([from, to]) => ({ from, to }));
     for (const to of this.settings.volumes) if (!named.some((volume) => volume.to === to)) named.push({ from: `nameless-${this.name}`, to });
     return named.map(({ from, to }) => {
       if (path.isAbsolute(from)) return { from: path.basename(from) === 'lumen.yaml' ? path.join(place, 'lumen.yaml') : from, to };
@@ -190,6 +202,6 @@ async function runServices() {
   }
 }
 
-if (verb === 'make') make();
-else await runServices();
-process.exit(0);  // what still runs ends with this namespace
+if (verb === 'make') process.exit(make());
+await runServices();
+process.exit(0);  // what still runs ends with the namespaces
