@@ -97,6 +97,23 @@ test('L25: the turns of a conversation go to one endpoint, and conversations to 
   assert.ok(used.size >= 3, 'sixteen conversations leave no two of four endpoints idle');
 });
 
+test("L25: so do the turns of one in Anthropic's dialect", async () => {
+  const used = new Set();
+  for (let conversation = 0; conversation < 8; conversation++) {
+    const homes = new Set();
+    for (let n = 1; n <= 4; n++) {
+      const [, ...messages] = turn(`to Claude, ${conversation}`, n).messages;  // the system's words are a member of their own there
+      const answer = await stack.post('/v1/messages', { model: 'talk', max_tokens: 10, system: 'You help.', messages });
+      assert.equal(answer.status, 200);
+      await answer.text();
+      homes.add(answer.headers.get('x-lumen-endpoint'));
+    }
+    assert.equal(homes.size, 1, `conversation ${conversation} was at ${[...homes]}`);
+    used.add([...homes][0]);
+  }
+  assert.ok(used.size >= 2, 'eight conversations are not all at one of four endpoints');
+});
+
 test('L25: a hot conversation is spread before one endpoint has more than its bounded share', async () => {
   const count = 40;
   const waiting = [];
