@@ -22,6 +22,9 @@ const appPages = {
   'sign-in': 'Sign in',
 };
 
+/** What a page asks for first, where that is always the same. */
+const firstData = { profile: '/api/v1/me/profile' };
+
 const errorPages = {
   403: ['Not for you', 'You are signed in, but this page is for others. If you think it should be yours, ask an administrator.'],
   404: ['Nothing here', 'There is no page at this address. It may have moved, or the address has a slip in it.'],
@@ -72,7 +75,7 @@ const style = await writeHashed('style', 'css', css.outputFiles[0].contents);
 for (const [name, title] of Object.entries(appPages)) {
   const script = await bundle(name);
   const main = `<h1>${title}</h1>\n<noscript><p class="notice">This page needs JavaScript. <a href="/help">Help</a> can be read without it.</p></noscript>`;
-  await write(`${name}.html`, document({ title, icon, style, script, main, app: true }));
+  await write(`${name}.html`, document({ title, icon, style, script, data: firstData[name], main, app: true }));
 }
 
 const script = await bundle('static_page');

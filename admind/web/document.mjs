@@ -1,8 +1,11 @@
 // The skeleton that every page is poured into: skip link, room for the header, main, room for the footer. The scripts fill
 // the header and the footer; without them the brand and the link to help are there.
 
-/** `main` is HTML of ours; `app`: a script fills main; `alone`: a page in the middle of nothing; `help`: it has a side. */
-export function document({ title, icon, style, script, main, app = false, alone = false, help = false }) {
+/**
+ * `main` is HTML of ours; `app`: a script fills main; `alone`: a page in the middle of nothing; `help`: it has a side.
+ * `data`: what the script asks for first. It comes beside the script, not after it: a round trip less.
+ */
+export function document({ title, icon, style, script, data, main, app = false, alone = false, help = false }) {
   const kind = [app && 'app', alone && 'alone', help && 'help'].filter(Boolean).join(' ');
   return `<!doctype html>
 <html lang="en">
@@ -13,7 +16,7 @@ export function document({ title, icon, style, script, main, app = false, alone 
 <title>${title} · Lumen</title>
 <link rel="icon" href="${icon}" type="image/svg+xml">
 <link rel="stylesheet" href="${style}">
-<script type="module" src="${script}"></script>
+<script type="module" src="${script}"></script>${data ? `\n<link rel="preload" href="${data}" as="fetch" crossorigin>` : ''}
 </head>
 <body>
 <a class="skip" href="#main">Skip to content</a>

@@ -11,6 +11,9 @@ const HOSTILE_MODEL = "'><img/src=x/onerror=globalThis.fired=1>";  // as hostile
 const MODELS = 300;
 const KEYS = 100;
 const KIB = 1024;
+const LONG_TASK_MS = 50;
+const LATENCY_MS = 150;
+const LINE_BYTES_PER_MS = 200;  // 1.6 Mbit/s
 
 let stack;
 let owner;
@@ -132,6 +135,39 @@ test('B3 by keys alone: a key is made, copied, saved and deleted, a table sorted
   await row.waitFor({ state: 'detached' });
 });
 
+test('B6 the balance is a meter, the countdown a timer that keeps silent, and what speaks is polite', async () => {
+  await open('/profile');
+  assert.equal(await page.getByRole('meter').count(), 1);
+  const timer = page.getByRole('timer');
+  assert.equal(await timer.count(), 1);
+  assert.equal(await timer.getAttribute('aria-live'), null, 'a timer says nothing by itself');
+  const spoken = await page.evaluate(() => [...document.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log]')]
+    .filter((region) => region.contains(document.querySelector('[role=timer]')) || region.contains(document.querySelector('[role=meter]'))).length);
+  assert.equal(spoken, 0, 'what ticks is in no region that speaks');
+  assert.equal(await page.locator('[aria-live=assertive]').count(), 0);
+});
+
+test('B7 targets are 24 px at least, 44 px high for fingers; help is in the same place on every page', async () => {
+  const small = (least) => page.evaluate((px) => [...document.querySelectorAll('button, a.button, select, input, header a, nav a')]
+    .filter((element) => element.offsetParent !== null && !element.closest('.visually-hidden') && !element.matches('.skip'))
+    .map((element) => [element, (element.matches('input[type=checkbox]') ? element.closest('label') : element).getBoundingClientRect()])
+    .filter(([, box]) => box.height > 0 && box.height < px - 0.5)
+    .map(([element, box]) => `${element.tagName} ${element.textContent.trim().slice(0, 20)} ${box.height}`), least);
+  const places = new Set();
+  for (const where of ['/profile', '/models', '/models/demo', '/connect', '/help/profile']) {
+    await open(where);
+    assert.deepEqual(await small(24), [], where);
+    const links = await page.locator('header a, header button').allInnerTexts();
+    places.add(links.slice(links.indexOf('Help')).length);
+    assert.ok(links.includes('Help'), where);
+  }
+  assert.equal(places.size, 1, 'as many links after it on every page');
+  for (const where of ['/profile', '/models', '/connect']) {
+    await open(where, { width: 360, hasTouch: true, isMobile: true });
+    assert.deepEqual(await small(44), [], `${where} for fingers`);
+  }
+});
+
 test('B8 B10 400 % and 200 % zoom (320 and 640 px): no sideways scroll', async () => {
   for (const width of [320, 640]) {
     await open(undefined, { width });
@@ -182,6 +218,36 @@ async function firstLoad(where) {
   return { bytes, requests: browser.requests.length };
 }
 
+/// What the page asks for, as it comes: [{url, initiator: 'parser', 'script' …, size: bytes on the line}].
+function loading(client) {
+  const resources = new Map();
+  client.on('Network.requestWillBeSent', ({ requestId, request, initiator }) => resources.set(requestId, { url: request.url, initiator: initiator.type, size: 0 }));
+  client.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => { if (resources.has(requestId)) resources.get(requestId).size = encodedDataLength; });
+  return { filter: (wanted) => [...resources.values()].filter(wanted) };
+}
+
+/// Rows come in portions.
+const rowsOf = (table, count) => waitFor(`${count} rows of ${table}`,
+  async () => (await page.getByRole('table', { name: table }).getByRole('rowheader').count()) === count, 120);
+
+/// The longest task of the page's own thread while `act` runs, in milliseconds of processor time: a busy machine makes a
+/// task longer, but not that.
+async function longestTaskOf(client, act) {
+  const events = [];
+  const take = ({ value }) => events.push(...value);
+  client.on('Tracing.dataCollected', take);
+  const complete = new Promise((resolve) => { client.once('Tracing.tracingComplete', resolve); });
+  await client.send('Tracing.start', { categories: 'toplevel,devtools.timeline,disabled-by-default-devtools.timeline', transferMode: 'ReportEvents' });
+  await act();
+  await client.send('Tracing.end');
+  await complete;
+  client.off('Tracing.dataCollected', take);
+  const mains = events.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(({ pid, tid }) => `${pid} ${tid}`);
+  const tasks = events.filter(({ name, pid, tid, tdur }) => /RunTask$/.test(name) && mains.includes(`${pid} ${tid}`) && tdur !== undefined);
+  assert.ok(tasks.length > 0, 'tasks were traced');
+  return Math.max(...tasks.map(({ tdur }) => tdur)) / 1000;
+}
+
 test('B12 B13 first loads: at most 40 KB of page and 8 requests', async () => {
   for (const where of ['/profile', '/models', '/models/demo', '/connect', '/help/profile', '/sign-in']) {
     const { bytes, requests } = await firstLoad(where);
@@ -203,31 +269,49 @@ test('B13 B14 a hundred keys and three hundred models come in one small answer a
   await open(undefined);
   const client = await page.context().newCDPSession(page);
   await client.send('Network.enable');
-  await client.send('Network.emulateNetworkConditions', { offline: false, latency: 150, downloadThroughput: 1.6e6 / 8, uploadThroughput: 1.6e6 / 8 });
-  let dataBytes = 0;
-  client.on('Network.responseReceived', ({ requestId, response }) => { if (/me\/profile/.test(response.url)) dataBytes = requestId; });
-  client.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => { if (requestId === dataBytes) dataBytes = encodedDataLength; });
+  await client.send('Network.emulateNetworkConditions', { offline: false, latency: LATENCY_MS, downloadThroughput: LINE_BYTES_PER_MS * 1000, uploadThroughput: LINE_BYTES_PER_MS * 1000 });
+  const resources = loading(client);
   await page.addInitScript(() => {
     globalThis.layoutShift = 0;
     new PerformanceObserver((list) => { for (const entry of list.getEntries()) globalThis.layoutShift += entry.value; }).observe({ type: 'layout-shift', buffered: true });
   });
-  const began = Date.now();
-  await browser.go('/profile');
-  const took = Date.now() - began;
-  assert.ok(dataBytes > 0 && dataBytes <= 32 * KIB, `the data: ${dataBytes} bytes`);
-  assert.equal(await page.getByRole('table', { name: 'Model Access' }).getByRole('rowheader').count(), MODELS);
-  assert.ok(took < 20_000, `interactive after ${took} ms`);
+  const longest = await longestTaskOf(client, async () => {
+    await browser.go('/profile');
+    await rowsOf('Model Access', MODELS);
+  });
+
+  // What the line takes: round trips one after the other (nothing is asked for that only a script knows of), and bytes.
+  const upToData = resources.filter(({ url }) => /\/profile$|\/assets\//.test(url));
+  assert.deepEqual(upToData.map(({ url }) => url.replace(/\.[0-9a-f]{10}\./, '.').replace(stack.url, '')).sort(),
+    ['/api/v1/me/profile', '/assets/profile.js', '/assets/style.css', '/profile']);
+  assert.deepEqual(upToData.filter(({ initiator }) => initiator === 'script'), [], 'a round trip too many');
+  const bytes = upToData.reduce((sum, { size }) => sum + size, 0);
+  const data = upToData.find(({ url }) => /api/.test(url));
+  assert.ok(data.size > 0 && data.size <= 32 * KIB, `the data: ${data.size} bytes`);
+  const lineMs = 2 * LATENCY_MS + bytes / LINE_BYTES_PER_MS;
+  // What is left of a second is for connecting, the server (20 ms) and drawing (no task of 50 ms).
+  assert.ok(lineMs <= 800, `the line alone takes ${lineMs.toFixed(0)} ms for ${bytes} bytes`);
+  // Processor time grows too while others share the caches, so the best of a few loads counts.
+  let best = longest;
+  for (let again = 0; best > LONG_TASK_MS && again < 3; again++) {
+    best = Math.min(best, await longestTaskOf(client, async () => {
+      await page.reload();
+      await rowsOf('Model Access', MODELS);
+    }));
+  }
+  assert.ok(best <= LONG_TASK_MS, `a task of ${best.toFixed(0)} ms of processor time`);
   const shift = await page.evaluate(() => globalThis.layoutShift);
   assert.ok(shift <= 0.02, `layout shift ${shift}`);
-  console.log(`profile with ${answer.body.keys.data.length} keys and ${MODELS} models over 1.6 Mbit/s and 150 ms: ${took} ms, data ${dataBytes} bytes`);
+  console.log(`profile with ${answer.body.keys.data.length} keys and ${MODELS} models: ${bytes} bytes, ${lineMs.toFixed(0)} ms of line, longest task ${best.toFixed(1)} ms of processor time`);
 });
 
 test('B14 sorting and filtering a thousand rows is quick, and a row that did not change is not drawn again', async () => {
   await stack.sql(`insert into api_keys (account_id, name, hint, key_hash)
     select :account, 'more-' || i, 'sk_C…' || lpad(i::text, 4, '0'), sha256(('more' || i)::bytea) from generate_series(1, ${1000 - KEYS - 20}) i`, { account: owner.account });
   await open('/profile?models_q=none');
-  const rows = page.getByRole('table', { name: 'API Keys' }).getByRole('rowheader');
-  assert.ok(await rows.count() >= 980);
+  const all = (await browser.rest('GET', '/me/profile')).body.keys.data.length;
+  assert.ok(all >= 980);
+  await rowsOf('API Keys', all);
   const times = await page.evaluate(async () => {
     const table = document.querySelector('table.data');
     const headers = [...table.querySelectorAll('th button')];
@@ -242,7 +326,7 @@ test('B14 sorting and filtering a thousand rows is quick, and a row that did not
     }
     return { took, kept: first.isConnected };
   });
-  console.log(`sorting ${await rows.count()} rows: ${times.took.map((ms) => ms.toFixed(0)).join(', ')} ms`);
+  console.log(`sorting ${all} rows: ${times.took.map((ms) => ms.toFixed(0)).join(', ')} ms`);
   assert.ok(times.kept, 'the rows are the same elements as before');
   assert.ok(Math.min(...times.took) < 1000, `sorting took ${times.took} ms`);
 });

@@ -19,6 +19,7 @@ before(async () => {
       { name: 'org/careful', access: 'allowed', needs_ack: true, ack_message: 'Answers **may** be wrong. [Terms](https://example.org/terms)', endpoints: [{ id: 'two', url: `${server}/v1` }] },
       { name: 'closed', access: 'blocked', endpoints: [{ id: 'three', url: `${server}/v1` }] },
       { name: 'halted', access: 'allowed', disabled: true, endpoints: [{ id: 'four', url: `${server}/v1` }] },
+      { name: 'long', access: 'allowed', endpoints: [{ id: 'slow', url: `${server}/misbehave/pace-100+tokens-200/v1` }] },
       { name: 'homeless', access: 'allowed', endpoints: [] },
       { name: 'limping', access: 'allowed', endpoints: [{ id: 'five', url: `${server}/v1` }, { id: 'six', url: 'http://127.0.0.1:9/v1' }] },
     ],
@@ -209,6 +210,28 @@ test('P42 P44 P46 P48 the table sorts, searches and keeps both in the address', 
   await page.getByLabel('Search keys by name or hint').fill(hint);
   await waitFor('the hint to be found', async () => (await names(keyTable())).join() === 'beta');
   assert.equal(await page.getByRole('link', { name: 'Usage examples' }).getAttribute('href'), '/connect');
+});
+
+test('P47 P49 requests are calls of a model, those cut off too; last used is any call that the key opened', async () => {
+  const { key, id } = await stack.operator.createKey(owner.account, { name: 'counted' });
+  const counters = async () => (await browser.rest('GET', '/me/keys?limit=200')).body.data.find((row) => row.id === String(id));
+  assert.deepEqual([(await counters()).requests, (await counters()).last_used_at], [0, null]);
+  assert.equal((await stack.fetch('/v1/models', { key })).status, 200);
+  assert.equal((await post(key, chatBody({ model: 'closed' }))).status, 403);
+  const looked = await waitFor('a call without a model to count as use', async () => {
+    const row = await counters();
+    return row.last_used_at !== null && row;
+  });
+  assert.equal(looked.requests, 0, 'neither a list nor a refusal is a request');
+  const stream = await post(key, chatBody({ model: 'long', stream: true }));
+  const reader = stream.body.getReader();
+  await reader.read();
+  await reader.cancel();
+  await waitFor('the cut stream to count', async () => (await counters()).requests === 1);
+  await open();
+  await page.getByRole('link', { name: 'Usage examples' }).click();
+  await page.waitForURL(`${stack.url}/connect`);
+  await page.getByRole('heading', { level: 1, name: 'Connect your tools' }).waitFor();
 });
 
 test('P45 P50 P51 P53 P54 Delete: asks by name, ends the key at once, keeps its history', async () => {

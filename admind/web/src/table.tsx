@@ -39,6 +39,20 @@ interface Properties<Row> {
 }
 
 const searchDelayMs = 200;
+/** A screen is full with these; the others come in portions, so that no single task holds up the page (B14). */
+const firstRows = 40;
+const moreRows = 50;
+
+/** How many rows are drawn by now. It only grows, so whoever sorts or searches later has all of them. */
+function useDrawnRows(all: number): number {
+  const [drawn, setDrawn] = useState(firstRows);
+  useEffect(() => {
+    if (drawn >= all) return;
+    const timer = setTimeout(() => setDrawn(drawn + moreRows));
+    return () => clearTimeout(timer);
+  }, [drawn, all]);
+  return drawn;
+}
 
 function SortHeader<Row>({ column, sort, onSort }: { column: Column<Row>; sort: Sort; onSort: (sort: Sort) => void }) {
   const { order, label, number } = column;
@@ -128,6 +142,8 @@ export function Table<Row extends object>(properties: Properties<Row>) {
     return order ? sorted(found, order, sort.descending, nameOf, idOf) : found;
   }, [rows, search, sort.id, sort.descending]);
 
+  const drawnRows = useDrawnRows(shown.length);
+
   const counted = `${shown.length} ${noun}${shown.length === 1 ? '' : 's'}`;
   useEffect(() => {
     if (search) setSaid(counted);
@@ -184,7 +200,7 @@ export function Table<Row extends object>(properties: Properties<Row>) {
               ))}
             </tr>
           </thead>
-          <tbody role="rowgroup">{shown.map(draw)}</tbody>
+          <tbody role="rowgroup">{shown.slice(0, drawnRows).map(draw)}</tbody>
         </table>
       )}
     </>
