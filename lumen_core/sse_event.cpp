@@ -146,6 +146,23 @@ bool has_facts_by_type(std::string_view type) noexcept {
     return type == "error" || ends_response(type) || type == "message_stop" || type == "transcript.text.done";
 }
 
+/// How most servers write in each chunk that the usage is yet to come.
+constexpr std::string_view kNoUsageYet[] = {R"(,"usage":null})", R"(, "usage": null})"};
+
+/// The bytes of a last member `usage` that is null, with the comma before it, if it is the only one that is looked for
+/// in a chunk: most chunks of a stream are such, and need no closer look. 0: it is not so, or not as plain.
+std::size_t null_usage_at_end(std::string_view data) noexcept {
+    for (const std::string_view end : kNoUsageYet) {
+        if (data.size() <= end.size() || data.substr(data.size() - end.size()) != end) continue;
+        data.remove_suffix(end.size());
+        const char last = data.back();  // of the member before: whether in a string or not, it must end here
+        const bool plain = data.front() == '{' && (last == '}' || last == ']' || last == '"' || last == 'l');
+        const bool alone = data.find(R"("usage")") == data.npos && data.find(R"("error")") == data.npos;
+        return plain && alone ? end.size() - 1 : 0;
+    }
+    return 0;
+}
+
 /// The text of a JSON string that has no escapes; anything else is not one of the names we know.
 std::string_view plain_string(std::string_view value) noexcept {
     return value.size() >= 2 && value.front() == '"' ? value.substr(1, value.size() - 2) : std::string_view();
@@ -264,6 +281,10 @@ bool SseEventReader::scan_members(std::string_view data) {
 
 /// A chunk of chat/completions or completions.
 void SseEventReader::read_chunk(std::string_view data) {
+    if (const std::size_t bytes = null_usage_at_end(data); bytes > 0) {
+        mark_usage_member(data.size() - 1 - bytes, data.size() - 1);
+        return;
+    }
     bool error = false;
     bool has_choice = false;
     bool has_usage_object = false;

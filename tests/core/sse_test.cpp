@@ -289,6 +289,11 @@ TEST(stream_meter, true_zero_usage_is_usage) {
     EXPECT_EQ(seen.source, UsageSource::final);
 }
 
+TEST(stream_meter, an_error_is_seen_also_before_a_null_usage) {
+    const std::string event = "data: {\"error\":{\"message\":\"x\"},\"usage\":null}\n\n";
+    EXPECT_TRUE(metered(Operation::chat_completions, true, {event}).error);
+}
+
 TEST(stream_meter, null_error_is_no_error) {
     EXPECT_FALSE(metered(Operation::chat_completions, false, {"data: {\"error\":null,\"choices\":[]}\n\n"}).error);
     EXPECT_FALSE(metered(Operation::chat_completions, false, {"data: {\"x\":{\"error\":\"nested\"}}\n\n"}).error);
@@ -398,6 +403,11 @@ INSTANTIATE_TEST_SUITE_P(
         CutCase{"nested_stays", R"({"a":{"usage":null},"usage":null})", R"({"a":{"usage":null}})"},
         CutCase{"in_string_stays", R"({"a":"\"usage\":null","usage":null})", R"({"a":"\"usage\":null"})"},
         CutCase{"string_that_ends_with_it", R"({"a\"usage":null,"b":"\\"})", R"({"a\"usage":null,"b":"\\"})"},
+        CutCase{"as_servers_write_it", R"({"choices":[{"delta":{}}],"usage":null})", R"({"choices":[{"delta":{}}]})"},
+        CutCase{"or_with_spaces", R"({"choices": [{"d": "usage"}], "usage": null})",
+                R"({"choices": [{"d": "usage"}]})"},
+        CutCase{"nested_last_stays", R"({"a":{"b":[1],"usage":null}})", R"({"a":{"b":[1],"usage":null}})"},
+        CutCase{"twice_at_the_end", R"({"a":"x","usage":1,"usage":null})", R"({"a":"x"})"},
         CutCase{"malformed_stays", R"({"a":1,"usage":null)", R"({"a":1,"usage":null)"}),
     case_name<CutCase>);
 
