@@ -270,11 +270,16 @@ void set_user_active(pqxx::transaction_base& transaction, std::int64_t user, Acc
         user, active);
 }
 
-void apply_settings_everywhere(const Services& services, const Settings& settings, std::int64_t term) {
+void apply_settings_everywhere(const Services& services, const Settings& settings, std::int64_t term,
+                               const std::string& file_hash) {
     {
         PgPool::Lease lease = services.postgres.acquire();
         pqxx::work transaction(*lease);
         apply_settings(transaction, settings);
+        transaction.exec_params0(
+            "update config_generation set generation = generation + 1, file_hash = $1, applied_at = now()"
+            " where file_hash <> $1",
+            file_hash);
         transaction.commit();
     }
     settle_all_accounts(services, settings);

@@ -39,8 +39,10 @@ InForce settle_account_rules(const Services& services, const Settings& settings,
 void set_user_active(pqxx::transaction_base& transaction, std::int64_t user, AccountId account, bool active);
 
 /// The leader's work after a start and a reload: the file into the book, then settle_all_accounts(), then a note that
-/// the leader of `term` has done so. Repeating it is harmless. Throws what its parts throw.
-void apply_settings_everywhere(const Services& services, const Settings& settings, std::int64_t term);
+/// the leader of `term` has done so. Repeating it is harmless. `file_hash` names the file in force: another one is
+/// another generation. Throws what its parts throw.
+void apply_settings_everywhere(const Services& services, const Settings& settings, std::int64_t term,
+                               const std::string& file_hash);
 
 /// Publishes the catalogue, then brings every account and key in line that the rules now say something else about; also
 /// what an outage left half done.

@@ -13,6 +13,35 @@ namespace {
 
 constexpr std::size_t kLongestReason = 500;
 
+/// Limits of the account's own; null: they are inherited.
+Json own_limits_json(pqxx::transaction_base& transaction, AccountId account) {
+    const auto rows = transaction.exec_params(
+        "select max_nano, refresh_nano, starting_nano, limits_from from account_rules"
+        " where account_id = $1 and max_nano is not null and limits_from is not null",
+        account);
+    if (rows.empty()) return nullptr;
+    const auto max = rows[0][0].as<std::int64_t>();
+    return {{"max", format_coins(NanoCoins(max == -2 ? -2'000'000'000 : max))},
+            {"refresh", format_coins(NanoCoins(rows[0][1].as<std::int64_t>(0)))},
+            {"starting", format_coins(NanoCoins(rows[0][2].as<std::int64_t>(0)))},
+            {"from", rows[0][3].as<std::string>()}};
+}
+
+Json own_access_json(pqxx::transaction_base& transaction, AccountId account) {
+    Json access{{"default", nullptr}, {"allowed", Json::array()}, {"blocked", Json::array()}, {"from", nullptr}};
+    const auto rows = transaction.exec_params(
+        "select access_from, access_default, to_jsonb(allowed)::text, to_jsonb(blocked)::text from account_rules"
+        " where account_id = $1",
+        account);
+    if (rows.empty()) return access;
+    const auto& row = rows[0];
+    if (!row[0].is_null()) access["from"] = row[0].as<std::string>();
+    if (!row[1].is_null()) access["default"] = row[1].as<int>() == 1 ? "allowed" : "blocked";
+    access["allowed"] = parse_json(row[2].c_str()).value_or(Json::array());
+    access["blocked"] = parse_json(row[3].c_str()).value_or(Json::array());
+    return access;
+}
+
 Json account_json(const Call& call, pqxx::transaction_base& transaction, const Wallet& wallet) {
     const auto rows = transaction.exec_params(
         "select a.owner, coalesce(u.name, p.name, '') as name, coalesce(u.id, 0) as user_id from accounts a"
@@ -26,27 +55,6 @@ Json account_json(const Call& call, pqxx::transaction_base& transaction, const W
         groups.push_back(
             {{"name", row[0].as<std::string>()}, {"via", row[1].as<std::string>()}, {"active", row[2].as<bool>()}});
     }
-    const auto rules = transaction.exec_params(
-        "select limits_from, max_nano, refresh_nano, starting_nano, access_default, to_jsonb(allowed)::text allowed,"
-        " to_jsonb(blocked)::text blocked from account_rules where account_id = $1",
-        wallet.account);
-    Json limits;
-    Json access{{"default", nullptr}, {"allowed", Json::array()}, {"blocked", Json::array()}};
-    if (!rules.empty()) {
-        const auto& row = rules[0];
-        if (!row["max_nano"].is_null()) {
-            const auto max = row["max_nano"].as<std::int64_t>();
-            const NanoCoins shown(max == -2 ? -2'000'000'000 : max);
-            limits = {{"max", format_coins(shown)},
-                      {"refresh", format_coins(NanoCoins(row["refresh_nano"].as<std::int64_t>(0)))},
-                      {"starting", format_coins(NanoCoins(row["starting_nano"].as<std::int64_t>(0)))},
-                      {"from", row["limits_from"].as<std::string>("")}};
-        }
-        if (!row["access_default"].is_null())
-            access["default"] = row["access_default"].as<int>() == 1 ? "allowed" : "blocked";
-        access["allowed"] = parse_json(row["allowed"].c_str()).value_or(Json::array());
-        access["blocked"] = parse_json(row["blocked"].c_str()).value_or(Json::array());
-    }
     return {{"id", id_json(wallet.account)},
             {"type", rows[0][0].as<std::string>()},
             {"name", rows[0][1].as<std::string>()},
@@ -54,9 +62,9 @@ Json account_json(const Call& call, pqxx::transaction_base& transaction, const W
             {"active", wallet.active},
             {"mode", wallet.strict ? "strict" : "soft"},
             {"budget", read_budget_json(call.services, transaction, call.settings, wallet.account)},
-            {"limits", std::move(limits)},
+            {"limits", own_limits_json(transaction, wallet.account)},
             {"groups", std::move(groups)},
-            {"rules", std::move(access)}};
+            {"rules", own_access_json(transaction, wallet.account)}};
 }
 
 Answer answer_with_account(const Call& call, AccountId account) {
@@ -109,6 +117,7 @@ Answer put_limits(const Call& call) {
         if (auto refused = check_limits_change(call, transaction, *account)) return Answer(std::move(*refused));
         const NanoCoins refresh_or_default = refresh.value_or(call.settings.default_budget.refresh);
         const NanoCoins starting_or_max = starting.value_or(NanoCoins(max_nano > 0 ? max_nano : 0));
+        const Json before = own_limits_json(transaction, *account);
         transaction.exec_params0(
             "insert into account_rules (account_id, limits_from, max_nano, refresh_nano, starting_nano, strict)"
             " values ($1, 'admin', $2, $3, $4, nullif($5, '')::boolean)"
@@ -116,7 +125,7 @@ Answer put_limits(const Call& call) {
             " refresh_nano = excluded.refresh_nano, starting_nano = excluded.starting_nano, strict = excluded.strict",
             *account, max_nano, refresh_or_default.nano(), starting_or_max.nano(),
             mode ? std::string(*mode == "strict" ? "true" : "false") : std::string());
-        audit(transaction, call, "account.limits", "account:" + std::to_string(*account), call.body);
+        audit(transaction, call, "account.limits", "account:" + std::to_string(*account), call.body, before);
         transaction.commit();
     }
     if (settle_account_rules(call.services, call.settings, *account) == InForce::not_yet) return not_yet_in_force();
@@ -130,11 +139,12 @@ Answer delete_limits(const Call& call) {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
         if (auto refused = check_limits_change(call, transaction, *account)) return Answer(std::move(*refused));
+        const Json before = own_limits_json(transaction, *account);
         transaction.exec_params0(
             "update account_rules set limits_from = null, max_nano = null, refresh_nano = null,"
             " starting_nano = null, strict = null where account_id = $1",
             *account);
-        audit(transaction, call, "account.limits", "account:" + std::to_string(*account), {{"inherit", true}});
+        audit(transaction, call, "account.limits", "account:" + std::to_string(*account), {{"inherit", true}}, before);
         transaction.commit();
     }
     if (settle_account_rules(call.services, call.settings, *account) == InForce::not_yet) return not_yet_in_force();

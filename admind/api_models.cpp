@@ -1,4 +1,4 @@
-// Models as a person has them (access, use, status), consents, and the administrators' list.
+// Models as a person has them (access, use, status), and consents.
 #include <algorithm>
 #include <map>
 
@@ -279,88 +279,6 @@ Answer give_consent(const Call& call, AccountId account) {
 
 Answer post_my_consent(const Call& call) {
     return give_consent(call, call.caller.account);
-}
-
-// ---- for administrators
-
-namespace {
-
-Json endpoint_json(const pqxx::row& row, const std::unordered_map<EndpointId, EndpointReport>& reports) {
-    const auto id = row["id"].as<EndpointId>();
-    Json endpoint{{"id", row["name"].as<std::string>()},
-                  {"url", row["url"].as<std::string>()},
-                  {"model", row["upstream_model"].as<std::string>()},
-                  {"weight", row["weight"].as<int>()},
-                  {"state", row["state"].as<std::string>()},
-                  {"api_key", row["has_credential"].as<bool>() ? Json("********") : Json(nullptr)}};
-    const auto report = reports.find(id);
-    const bool known = report != reports.end() && report->second.life != EndpointLife::unknown;
-    endpoint["healthy"] = known ? Json(report->second.life == EndpointLife::up) : Json(nullptr);
-    endpoint["reason"] = known && !report->second.reason.empty() ? Json(report->second.reason) : Json(nullptr);
-    endpoint["until"] = known ? utc_json(report->second.until_ms) : Json(nullptr);
-    endpoint["in_flight"] = known ? report->second.in_flight : 0;
-    return endpoint;
-}
-
-Json price_json(pqxx::transaction_base& transaction, ModelId model) {
-    Json price = Json::object();
-    for (const auto& row : transaction.exec_params(
-             "select meter, nano from prices where model_id = $1 and valid @> now() order by meter", model)) {
-        price[row[0].as<std::string>()] = coins_json(NanoCoins(row[1].as<std::int64_t>()));
-    }
-    return price;
-}
-
-}  // namespace
-
-Answer get_admin_models(const Call& call) {
-    static const std::vector<SortColumn> columns{{"name", "name", "text"}, {"created_at", "id", "bigint"}};
-    auto page = read_page_request(call.http, columns);
-    if (auto* problem = std::get_if<Problem>(&page)) return Answer(std::move(*problem));
-    PgPool::Lease lease = call.services.postgres.acquire();
-    pqxx::work transaction(*lease);
-    const auto reports = call.services.endpoints.reports();
-    std::map<ModelId, Json> endpoints;
-    std::map<ModelId, std::vector<EndpointId>> ids;
-    for (const auto& row :
-         transaction.exec("select id, model_id, name, url, upstream_model, weight, state,"
-                          " credential <> '' has_credential from endpoints where not removed order by id")) {
-        const auto model = row["model_id"].as<ModelId>();
-        ids[model].push_back(row["id"].as<EndpointId>());
-        if (endpoints[model].is_null()) endpoints[model] = Json::array();
-        endpoints[model].push_back(endpoint_json(row, reports));
-    }
-    std::vector<ModelId> shown;
-    Json list = read_page(
-        transaction, std::get<PageRequest>(page),
-        "select id, name, disabled, removed, access, hide_when_blocked, needs_ack, notice_version, prefix_affinity,"
-        " context_window, max_output_tokens, card::text card from models",
-        [&](const pqxx::row& row) -> Json {
-            const auto id = row["id"].as<ModelId>();
-            shown.push_back(id);
-            const bool disabled = row["disabled"].as<bool>();
-            const Json& own = endpoints[id];
-            return {{"id", id_json(id)},
-                    {"name", row["name"].as<std::string>()},
-                    {"disabled", disabled},
-                    {"removed", row["removed"].as<bool>()},
-                    {"status", model_status_name(model_status(disabled, ids[id], reports))},
-                    {"access", row["access"].is_null() ? Json(nullptr)
-                                                       : Json(row["access"].as<int>() == 1 ? "allowed" : "blocked")},
-                    {"hide_when_blocked", row["hide_when_blocked"].as<bool>()},
-                    {"needs_ack", row["needs_ack"].as<bool>()},
-                    {"notice_version", row["notice_version"].as<int>()},
-                    {"prefix_affinity", row["prefix_affinity"].as<bool>()},
-                    {"context_window",
-                     row["context_window"].is_null() ? Json(nullptr) : Json(row["context_window"].as<std::int64_t>())},
-                    {"max_output_tokens", row["max_output_tokens"].is_null()
-                                              ? Json(nullptr)
-                                              : Json(row["max_output_tokens"].as<std::int64_t>())},
-                    {"card", parse_json(row["card"].c_str()).value_or(Json::object())},
-                    {"endpoints", own.is_null() ? Json::array() : own}};
-        });
-    for (std::size_t i = 0; i < list["data"].size(); ++i) list["data"][i]["prices"] = price_json(transaction, shown[i]);
-    return {200, std::move(list)};
 }
 
 }  // namespace lumen::admind

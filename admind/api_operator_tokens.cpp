@@ -2,6 +2,7 @@
 #include "admind/audit.h"
 #include "admind/handlers.h"
 #include "admind/operator_tokens.h"
+#include "admind/paging.h"
 #include "admind/request_fields.h"
 
 namespace lumen::admind {
@@ -23,11 +24,14 @@ Json token_json(const OperatorToken& token) {
 }  // namespace
 
 Answer get_operator_tokens(const Call& call) {
+    static const std::vector<SortColumn> columns{
+        {"created_at", "id", "bigint"}, {"name", "sort_name", "text"}, {"last_used_at", "last_used_at", "timestamptz"}};
+    auto page = read_page_request(call.http, columns);
+    if (auto* problem = std::get_if<Problem>(&page)) return Answer(std::move(*problem));
     PgPool::Lease lease = call.services.postgres.acquire();
     pqxx::work transaction(*lease);
-    Json data = Json::array();
-    for (const OperatorToken& token : list_operator_tokens(transaction)) data.push_back(token_json(token));
-    return {200, {{"data", std::move(data)}, {"next_cursor", nullptr}, {"prev_cursor", nullptr}}};
+    return {200, read_page(transaction, std::get<PageRequest>(page), operator_tokens_query(),
+                           [](const pqxx::row& row) { return token_json(read_operator_token(row)); })};
 }
 
 Answer post_operator_token(const Call& call) {

@@ -1,6 +1,7 @@
 // What machines ask: alive, ready, metrics.
 #include <openssl/crypto.h>
 
+#include "admind/api_contract.h"
 #include "admind/handlers.h"
 #include "admind/jobs.h"
 #include "admind/leader.h"
@@ -81,6 +82,13 @@ Answer get_readyz(const Call& call) {
     return {ready ? 200 : 503, body};
 }
 
+Answer get_openapi(const Call&) {
+    static const std::string text = to_text(api_contract());
+    Answer answer;
+    answer.text = text;
+    return answer;
+}
+
 Answer get_metrics(const Call& call) {
     const ApiSettings& api = call.settings.api;
     if (!api.prometheus_enabled || api.prometheus_token.empty() || call.services.ledger_jobs == nullptr)
@@ -92,7 +100,8 @@ Answer get_metrics(const Call& call) {
         return Problem{401, "unauthenticated", "Send the token of api.prometheus.token."};
     }
     Answer answer;
-    answer.text = metrics_text(call.services.ledger_jobs->metrics(), call.services.other_jobs());
+    answer.text = metrics_text(call.services.ledger_jobs->metrics(), call.services.other_jobs(),
+                               call.services.config == nullptr || call.services.config->status().valid);
     answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
     return answer;
 }

@@ -172,7 +172,8 @@ Answer patch_user(const Call& call) {
         }
         // Keys stop with the account's state, sessions with the user's, in one transaction.
         set_user_active(transaction, user->id, user->account, *active);
-        audit(transaction, call, *active ? "user.activate" : "user.deactivate", "user:" + std::to_string(user->id));
+        audit(transaction, call, *active ? "user.activate" : "user.deactivate", "user:" + std::to_string(user->id),
+              {{"active", *active}}, {{"active", user->active}});
         transaction.commit();
     }
     if (call.services.ledger.enforce_account(user->account) == InForce::not_yet) return not_yet_in_force();

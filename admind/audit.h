@@ -8,8 +8,8 @@
 
 namespace lumen::admind {
 
-/// `detail` must hold no secret.
+/// `after` and `before` must hold no secret. `target` is "kind:id"; before is null for what is new.
 void audit(pqxx::transaction_base& transaction, const Call& call, const char* action, const std::string& target,
-           const Json& detail = Json::object());
+           const Json& after = Json::object(), const Json& before = nullptr);
 
 }  // namespace lumen::admind

@@ -13,6 +13,8 @@ inline constexpr std::chrono::seconds kHttpIdle{10};            ///< without a b
 inline constexpr std::chrono::seconds kHttpBodyDeadline{15};    ///< for the whole body, however it trickles
 inline constexpr std::size_t kMaxBodyBytes =
     std::size_t{64} * 1024;  ///< the largest JSON any route takes is a list of models
+inline constexpr std::size_t kMaxConfigBodyBytes =
+    std::size_t{6} * 1024 * 1024;  ///< lumen.yaml has 4 MiB at most; as JSON it is a little longer
 /// A body that is too large is read this far before it is refused: closing on unread bytes would cut off the answer.
 inline constexpr std::size_t kMaxDiscardedBodyBytes = 1024 * 1024;
 inline constexpr std::size_t kMaxQueryParameters = 32;

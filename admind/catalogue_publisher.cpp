@@ -235,7 +235,8 @@ Json CataloguePublisher::document(pqxx::transaction_base& transaction, std::set<
     Json models = models_json(transaction, prices);
     Json endpoints = Json::array();
     for (const auto& row : transaction.exec("select e.id, e.model_id, e.name, e.url, e.upstream_model, e.credential,"
-                                            " e.weight, e.state from endpoints e join models m on m.id = e.model_id"
+                                            " e.weight, case when e.drain then 'draining' else e.state end state from "
+                                            "endpoints e join models m on m.id = e.model_id"
                                             " where not e.removed and not m.removed order by e.model_id, e.id")) {
         const auto url = row["url"].as<std::string>();
         const std::vector<std::string> addresses = addresses_.of(url);

@@ -66,8 +66,7 @@ void log_access(const HttpRequest& request, const HttpAnswer& answer, std::chron
 }  // namespace
 
 Daemon::Daemon(Settings settings, std::string path, Environment environment, const std::string& state_directory)
-    : path_(std::move(path)),
-      environment_(std::move(environment)),
+    : config_(std::move(path), std::move(environment)),
       settings_(std::move(settings)),
       postgres_(settings_.current()->app.database_url, settings_.current()->app.database_pool_size,
                 settings_.current()->app.database_pool_timeout),
@@ -96,8 +95,10 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
                 },
                 &remote_pages_,
                 &recent_requests_,
-                &oidc_},
-      seen_file_(file_stamp(path_)) {
+                &oidc_,
+                &config_},
+      seen_file_(file_stamp(config_.path())) {
+    config_.load();  // for what it says of the file; the settings are those that were given
     const auto add = [&](const char* name, std::chrono::milliseconds interval, std::function<void()> run) {
         jobs_.push_back(std::make_unique<PeriodicJob>(name, interval, std::move(run)));
     };
@@ -138,24 +139,24 @@ void Daemon::stop() {
 
 void Daemon::reload() {
     const std::lock_guard lock(settings_mutex_);
-    seen_file_ = file_stamp(path_);
-    SettingsResult result = load_settings(path_, environment_);
+    seen_file_ = file_stamp(config_.path());
+    SettingsResult result = config_.load();
     log_findings(result.findings);
     Poco::Logger& log = Poco::Logger::get("settings");
     if (!result.settings) {
         log.error("the settings file has errors; nothing changed");
         return;
     }
-    for (const std::string& name : settings_.replace(std::move(*result.settings))) {
-        log.warning(name + " was changed; a restart is needed for it");
-    }
+    std::vector<std::string> pending = settings_.replace(std::move(*result.settings));
+    for (const std::string& name : pending) log.warning(name + " was changed; a restart is needed for it");
+    config_.note_pending(std::move(pending));
     set_log_level(settings_.current()->app.log_level);
     applied_term_ = 0;
     log.information("the settings were read anew");
 }
 
 void Daemon::look_at_settings_file() {
-    std::string stamp = file_stamp(path_);
+    std::string stamp = file_stamp(config_.path());
     {
         const std::lock_guard lock(settings_mutex_);
         if (stamp.empty() || stamp == seen_file_) return;
@@ -177,7 +178,7 @@ void Daemon::apply_settings_as_leader() {
         if (heal_only)
             settle_all_accounts(services_, *settings_.current());
         else
-            apply_settings_everywhere(services_, *settings_.current(), term);
+            apply_settings_everywhere(services_, *settings_.current(), term, config_.status().hash);
     } catch (...) {
         const std::lock_guard lock(settings_mutex_);
         applied_term_ = 0;

@@ -47,8 +47,7 @@ class Daemon {
     void apply_settings_as_leader();
     void publish_catalogue_as_leader();
 
-    const std::string path_;
-    const Environment environment_;
+    ConfigFile config_;
     LiveSettings settings_;
     PgPool postgres_;
     RedisPool redis_;

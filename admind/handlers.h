@@ -60,7 +60,6 @@ Answer post_project_consent(const Call& call);
 // api_models.cpp
 Answer get_my_models(const Call& call);
 Answer post_my_consent(const Call& call);
-Answer get_admin_models(const Call& call);
 
 // api_public_models.cpp
 Answer get_models(const Call& call);
@@ -80,6 +79,52 @@ Answer delete_limits(const Call& call);
 Answer post_grant(const Call& call);
 Answer post_reset(const Call& call);
 
+// api_admin_models.cpp
+Answer get_admin_models(const Call& call);
+Answer get_admin_model(const Call& call);
+Answer post_admin_model(const Call& call);
+Answer put_admin_model(const Call& call);
+Answer delete_admin_model(const Call& call);
+
+// api_prices.cpp
+Answer get_prices(const Call& call);
+Answer post_price(const Call& call);
+Answer delete_price(const Call& call);
+
+// api_endpoints.cpp
+Answer get_endpoints(const Call& call);
+Answer post_endpoint(const Call& call);
+Answer put_endpoint(const Call& call);
+Answer delete_endpoint(const Call& call);
+Answer post_endpoint_drain(const Call& call);
+Answer post_endpoint_activate(const Call& call);
+Answer post_endpoint_probe(const Call& call);
+Answer post_model_sync(const Call& call);
+
+// api_access.cpp
+Answer put_account_access(const Call& call);
+Answer get_access(const Call& call);
+
+// api_groups.cpp
+Answer get_groups(const Call& call);
+Answer post_group(const Call& call);
+Answer get_group(const Call& call);
+Answer put_group(const Call& call);
+Answer delete_group(const Call& call);
+Answer get_members(const Call& call);
+Answer put_member(const Call& call);
+Answer delete_member(const Call& call);
+Answer post_groups_match(const Call& call);
+
+// api_config.cpp
+Answer get_config(const Call& call);
+Answer put_config(const Call& call);
+Answer post_config_validate(const Call& call);
+Answer get_config_status(const Call& call);
+
+// api_audit.cpp
+Answer get_audit(const Call& call);
+
 // api_ledger.cpp
 Answer get_ledger(const Call& call);
 Answer post_refill(const Call& call);
@@ -93,5 +138,6 @@ Answer delete_operator_token(const Call& call);
 Answer get_healthz(const Call& call);
 Answer get_readyz(const Call& call);
 Answer get_metrics(const Call& call);
+Answer get_openapi(const Call& call);
 
 }  // namespace lumen::admind

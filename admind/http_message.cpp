@@ -46,6 +46,8 @@ const char* title_of(int status) {
             return "Precondition required";
         case 429:
             return "Too many requests";
+        case 502:
+            return "Bad gateway";
         case 503:
             return "Service unavailable";
         default:

@@ -35,20 +35,25 @@ std::string lower(std::string text) {
 
 enum class BodyRead { ok, too_large, too_slow };
 
-BodyRead read_body(std::istream& stream, std::string& body) {
+/// The configuration is the one body that may be large, and only operators' scripts and the editor's page send it.
+std::size_t most_body_bytes(std::string_view path) {
+    return path.rfind("/api/v1/admin/config", 0) == 0 ? kMaxConfigBodyBytes : kMaxBodyBytes;
+}
+
+BodyRead read_body(std::istream& stream, std::string& body, std::size_t most) {
     const auto deadline = std::chrono::steady_clock::now() + kHttpBodyDeadline;
     char chunk[8192];
     std::size_t total = 0;
-    while (stream.good() && total <= kMaxDiscardedBodyBytes) {
+    while (stream.good() && total <= std::max(most, kMaxDiscardedBodyBytes)) {
         // readsome-like steps: each returns what one receive brought, so the deadline is looked at in between.
         stream.read(chunk, 1);
         std::streamsize got = stream.gcount();
         if (got == 1) got += stream.readsome(chunk + 1, sizeof chunk - 1);
         total += static_cast<std::size_t>(got);
-        if (total <= kMaxBodyBytes) body.append(chunk, static_cast<std::size_t>(got));
+        if (total <= most) body.append(chunk, static_cast<std::size_t>(got));
         if (std::chrono::steady_clock::now() > deadline) return BodyRead::too_slow;
     }
-    return total <= kMaxBodyBytes ? BodyRead::ok : BodyRead::too_large;
+    return total <= most ? BodyRead::ok : BodyRead::too_large;
 }
 
 /// nginx names the client in X-Forwarded-For; anything there that is not this host means the caller is elsewhere.
@@ -153,16 +158,18 @@ class Exchange : public Poco::Net::HTTPRequestHandler {
         }
         // Without a length there is no body; Poco would wait for the connection's end instead.
         const bool has_body = poco.hasContentLength() || poco.getChunkedTransferEncoding();
+        const std::size_t most = most_body_bytes(request.path);
         const bool announced_too_large =
-            poco.hasContentLength() && poco.getContentLength64() > static_cast<Poco::Int64>(kMaxDiscardedBodyBytes);
+            poco.hasContentLength() &&
+            poco.getContentLength64() > static_cast<Poco::Int64>(std::max(most, kMaxDiscardedBodyBytes));
         const BodyRead read = announced_too_large ? BodyRead::too_large
-                              : has_body          ? read_body(poco.stream(), request.body)
+                              : has_body          ? read_body(poco.stream(), request.body, most)
                                                   : BodyRead::ok;
         switch (read) {
             case BodyRead::ok:
                 break;
             case BodyRead::too_large:
-                return render(unreadable(413, "request_too_large", "The body is larger than 64 KiB."), request.id);
+                return render(unreadable(413, "request_too_large", "The body is too large."), request.id);
             case BodyRead::too_slow:
                 return render(unreadable(408, "request_timeout", "The body did not arrive in time."), request.id);
         }

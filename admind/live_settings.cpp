@@ -1,32 +1,43 @@
 #include "admind/live_settings.h"
 
+#include <algorithm>
+
 namespace lumen::admind {
 
 namespace {
 
-template <typename Value>
-void keep(const char* name, const Value& old, Value& fresh, std::vector<std::string>& pending) {
-    if (old == fresh) return;
-    fresh = old;
-    pending.emplace_back(name);
+/// Gives `fresh` what `now` has of the keys that take a restart, and names those that differ.
+std::vector<std::string> keep_old(const Settings& now, Settings& fresh) {
+    std::vector<std::string> pending;
+    const auto keep = [&](const char* name, const auto& old, auto& member) {
+        if (old == member) return;
+        member = old;
+        if (std::find(pending.begin(), pending.end(), name) == pending.end()) pending.emplace_back(name);
+    };
+    const AppSettings& old = now.app;
+    keep("app.listen", old.listen_host, fresh.app.listen_host);
+    keep("app.listen", old.listen_port, fresh.app.listen_port);
+    keep("app.secret_key", old.secret_key, fresh.app.secret_key);
+    keep("app.encryption_key", old.encryption_key, fresh.app.encryption_key);
+    keep("app.database.url", old.database_url, fresh.app.database_url);
+    keep("app.database.pool_size", old.database_pool_size, fresh.app.database_pool_size);
+    keep("app.database.pool_timeout", old.database_pool_timeout, fresh.app.database_pool_timeout);
+    keep("app.debug", old.debug, fresh.app.debug);
+    keep("redis.url", now.redis_url, fresh.redis_url);
+    return pending;
 }
 
 }  // namespace
 
+std::vector<std::string> restart_keys(const Settings& now, const Settings& fresh) {
+    Settings copy = fresh;
+    return keep_old(now, copy);
+}
+
 std::vector<std::string> LiveSettings::replace(Settings fresh) {
-    std::vector<std::string> pending;
     const std::lock_guard lock(mutex_);
-    const AppSettings& old = current_->app;
-    keep("app.listen", old.listen_host, fresh.app.listen_host, pending);
-    keep("app.listen", old.listen_port, fresh.app.listen_port, pending);
-    keep("app.secret_key", old.secret_key, fresh.app.secret_key, pending);
-    keep("app.encryption_key", old.encryption_key, fresh.app.encryption_key, pending);
-    keep("app.database.url", old.database_url, fresh.app.database_url, pending);
-    keep("app.database.pool_size", old.database_pool_size, fresh.app.database_pool_size, pending);
-    keep("app.database.pool_timeout", old.database_pool_timeout, fresh.app.database_pool_timeout, pending);
-    keep("app.debug", old.debug, fresh.app.debug, pending);
+    std::vector<std::string> pending = keep_old(*current_, fresh);
     if (!fresh.app.debug) fresh.app.dev_user.reset();
-    keep("redis.url", current_->redis_url, fresh.redis_url, pending);
     current_ = std::make_shared<const Settings>(std::move(fresh));
     return pending;
 }

@@ -11,6 +11,9 @@
 
 namespace lumen::admind {
 
+/// Keys that differ and take a restart (spec/config.md, R).
+std::vector<std::string> restart_keys(const Settings& now, const Settings& fresh);
+
 class LiveSettings {
  public:
     explicit LiveSettings(Settings settings) : current_(std::make_shared<const Settings>(std::move(settings))) {}

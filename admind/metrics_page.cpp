@@ -34,7 +34,7 @@ void add_jobs(prometheus::Registry& registry, const std::vector<JobStatus>& jobs
 
 }  // namespace
 
-std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs) {
+std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs, bool config_valid) {
     // A registry of the moment: the numbers are kept where they arise.
     prometheus::Registry registry;
     constexpr double kNanoPerCoin = 1e9;
@@ -57,6 +57,8 @@ std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatu
           static_cast<double>(ledger.alarms.size()));
     gauge(registry, "lumen_redis_settings_findings", "Settings of Redis that lose money (ledger.md 6.8).",
           static_cast<double>(ledger.redis_findings.size()));
+    gauge(registry, "lumen_config_valid",
+          "1: lumen.yaml as it was last read has no errors; 0: an older one is in force.", config_valid ? 1 : 0);
     std::vector<JobStatus> jobs = ledger.jobs;
     jobs.insert(jobs.end(), other_jobs.begin(), other_jobs.end());
     add_jobs(registry, jobs);

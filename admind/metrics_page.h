@@ -8,6 +8,7 @@
 
 namespace lumen::admind {
 
-std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs);
+/// `config_valid`: lumen.yaml as it was last read has no errors.
+std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs, bool config_valid);
 
 }  // namespace lumen::admind

@@ -13,7 +13,14 @@ constexpr const char* kColumns =
     " coalesce((extract(epoch from revoked_at) * 1000)::bigint, 0) revoked_ms,"
     " coalesce((extract(epoch from last_used_at) * 1000)::bigint, 0) last_used_ms";
 
-OperatorToken read_token(const pqxx::row& row) {
+pqxx::binarystring hash_of(std::string_view installation_secret, std::string_view secret) {
+    const KeyHash hash = hash_api_key(installation_secret, secret);
+    return pqxx::binarystring(hash.data(), hash.size());
+}
+
+}  // namespace
+
+OperatorToken read_operator_token(const pqxx::row& row) {
     OperatorToken token;
     token.id = row["id"].as<std::int64_t>();
     token.name = row["name"].as<std::string>();
@@ -26,13 +33,6 @@ OperatorToken read_token(const pqxx::row& row) {
     token.last_used_ms = row["last_used_ms"].as<std::int64_t>();
     return token;
 }
-
-pqxx::binarystring hash_of(std::string_view installation_secret, std::string_view secret) {
-    const KeyHash hash = hash_api_key(installation_secret, secret);
-    return pqxx::binarystring(hash.data(), hash.size());
-}
-
-}  // namespace
 
 std::string_view scope_name(OperatorScope scope) noexcept {
     switch (scope) {
@@ -63,9 +63,9 @@ NewOperatorToken create_operator_token(pqxx::transaction_base& transaction, std:
                                   " values ($1, $2, $3, $4, $5, case when $6::bigint > 0 then to_timestamp($6::numeric "
                                   "/ 1000) end) returning ") +
                               kColumns;
-    made.token =
-        read_token(transaction.exec_params1(query, name, std::string(scope_name(scope)), api_key_hint(made.secret),
-                                            hash_of(installation_secret, made.secret), created_by, expires_ms));
+    made.token = read_operator_token(
+        transaction.exec_params1(query, name, std::string(scope_name(scope)), api_key_hint(made.secret),
+                                 hash_of(installation_secret, made.secret), created_by, expires_ms));
     return made;
 }
 
@@ -78,19 +78,15 @@ std::optional<OperatorToken> find_operator_token(pqxx::transaction_base& transac
                               " and (expires_at is null or expires_at > now())";
     const auto rows = transaction.exec_params(query, hash_of(installation_secret, secret));
     if (rows.empty()) return std::nullopt;
-    OperatorToken token = read_token(rows[0]);
+    OperatorToken token = read_operator_token(rows[0]);
     if (rows[0]["note_use"].as<bool>()) {
         transaction.exec_params0("update operator_tokens set last_used_at = now() where id = $1", token.id);
     }
     return token;
 }
 
-std::vector<OperatorToken> list_operator_tokens(pqxx::transaction_base& transaction) {
-    std::vector<OperatorToken> tokens;
-    for (const auto& row : transaction.exec(std::string("select ") + kColumns + " from operator_tokens order by id")) {
-        tokens.push_back(read_token(row));
-    }
-    return tokens;
+std::string operator_tokens_query() {
+    return std::string("select ") + kColumns + ", lower(name) sort_name, last_used_at from operator_tokens";
 }
 
 bool revoke_operator_token(pqxx::transaction_base& transaction, std::int64_t id) {

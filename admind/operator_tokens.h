@@ -6,7 +6,6 @@
 #include <pqxx/pqxx>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace lumen::admind {
 
@@ -36,7 +35,9 @@ NewOperatorToken create_operator_token(pqxx::transaction_base& transaction, std:
 /// The token of this secret if it is in force. Also notes its use, once a minute.
 std::optional<OperatorToken> find_operator_token(pqxx::transaction_base& transaction,
                                                  std::string_view installation_secret, std::string_view secret);
-std::vector<OperatorToken> list_operator_tokens(pqxx::transaction_base& transaction);
+/// A select of all of them, for a page; each row is read by read_operator_token.
+std::string operator_tokens_query();
+OperatorToken read_operator_token(const pqxx::row& row);
 /// False: no such token. Repeats are harmless.
 bool revoke_operator_token(pqxx::transaction_base& transaction, std::int64_t id);
 

@@ -1,13 +1,17 @@
 #include "admind/routes.h"
 
+#include <Poco/Exception.h>
 #include <Poco/Logger.h>
 #include <Poco/URI.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
 
 #include "admind/api_gate.h"
+#include "admind/csv.h"
 #include "admind/handlers.h"
 #include "admind/idempotency.h"
+#include "admind/rate_limit.h"
 
 namespace lumen::admind {
 
@@ -18,6 +22,7 @@ const std::vector<Route>& routes() {
         {"GET", "/healthz", anyone, get_healthz},
         {"GET", "/readyz", anyone, get_readyz},
         {"GET", "/metrics", anyone, get_metrics},
+        {"GET", "/api/openapi.json", anyone, get_openapi},
 
         {"GET", "/api/v1/login", anyone, get_login},
         {"GET", "/callback", anyone, get_callback},
@@ -73,9 +78,40 @@ const std::vector<Route>& routes() {
         {"GET", "/api/v1/admin/accounts/{id}/keys", admin, get_account_keys},
         {"POST", "/api/v1/admin/accounts/{id}/keys", admin, post_account_key},
         {"DELETE", "/api/v1/admin/accounts/{id}/keys/{key}", admin, delete_account_key, if_match},
+        {"PUT", "/api/v1/admin/accounts/{id}/access", admin, put_account_access, if_match},
+        {"GET", "/api/v1/admin/access", admin, get_access},
+        {"GET", "/api/v1/admin/groups", admin, get_groups},
+        {"POST", "/api/v1/admin/groups", admin, post_group},
+        {"POST", "/api/v1/admin/groups/match", admin, post_groups_match},
+        {"GET", "/api/v1/admin/groups/{name}", admin, get_group},
+        {"PUT", "/api/v1/admin/groups/{name}", admin, put_group, if_match},
+        {"DELETE", "/api/v1/admin/groups/{name}", admin, delete_group, if_match},
+        {"GET", "/api/v1/admin/groups/{name}/members", admin, get_members},
+        {"PUT", "/api/v1/admin/groups/{name}/members/{account}", admin, put_member, if_match},
+        {"DELETE", "/api/v1/admin/groups/{name}/members/{account}", admin, delete_member, if_match},
         {"GET", "/api/v1/admin/models", admin, get_admin_models},
+        {"GET", "/api/v1/admin/models/{id}", admin, get_admin_model},
+        {"POST", "/api/v1/admin/models", admin, post_admin_model},
+        {"PUT", "/api/v1/admin/models/{id}", admin, put_admin_model, if_match},
+        {"DELETE", "/api/v1/admin/models/{id}", admin, delete_admin_model, if_match},
+        {"POST", "/api/v1/admin/models/{id}/sync", admin, post_model_sync},
+        {"GET", "/api/v1/admin/models/{id}/prices", admin, get_prices},
+        {"POST", "/api/v1/admin/models/{id}/prices", admin, post_price},
+        {"DELETE", "/api/v1/admin/models/{id}/prices/{price}", admin, delete_price, if_match},
+        {"GET", "/api/v1/admin/models/{id}/endpoints", admin, get_endpoints},
+        {"POST", "/api/v1/admin/models/{id}/endpoints", admin, post_endpoint},
+        {"PUT", "/api/v1/admin/models/{id}/endpoints/{eid}", admin, put_endpoint, if_match},
+        {"DELETE", "/api/v1/admin/models/{id}/endpoints/{eid}", admin, delete_endpoint, if_match},
+        {"POST", "/api/v1/admin/models/{id}/endpoints/{eid}/drain", admin, post_endpoint_drain},
+        {"POST", "/api/v1/admin/models/{id}/endpoints/{eid}/activate", admin, post_endpoint_activate},
+        {"POST", "/api/v1/admin/models/{id}/endpoints/{eid}/probe", admin, post_endpoint_probe},
         {"GET", "/api/v1/admin/ledger", admin, get_ledger},
         {"POST", "/api/v1/admin/refill", admin, post_refill, idempotency_key},
+        {"GET", "/api/v1/admin/config", admin, get_config},
+        {"PUT", "/api/v1/admin/config", token_admin, put_config, if_match},
+        {"POST", "/api/v1/admin/config/validate", admin, post_config_validate},
+        {"GET", "/api/v1/admin/config/status", admin, get_config_status},
+        {"GET", "/api/v1/admin/audit", admin, get_audit},
         {"GET", "/api/v1/admin/operator-tokens", token_admin, get_operator_tokens},
         {"POST", "/api/v1/admin/operator-tokens", token_admin, post_operator_token},
         {"DELETE", "/api/v1/admin/operator-tokens/{id}", token_admin, delete_operator_token, if_match},
@@ -85,59 +121,68 @@ const std::vector<Route>& routes() {
 
 namespace {
 
-/// As it is where it cannot be decoded: then nothing has that name.
-std::string url_decoded(std::string_view raw) {
+/// What stood for a {…}: decoded text that the book can hold; nullopt: nothing of ours has such a name.
+std::optional<std::string> decoded(std::string_view raw) {
     std::string text;
     try {
         Poco::URI::decode(std::string(raw), text);
     } catch (const Poco::Exception&) {
-        return std::string(raw);
+        return std::nullopt;
     }
-    return is_utf8(text) && text.find('\0') == std::string::npos ? text : std::string(raw);
+    if (text.empty() || !is_utf8(text) || text.find('\0') != std::string::npos) return std::nullopt;
+    return text;
 }
 
-/// True if `path` has the pattern's form; `captures` gets what stood for each {…}.
-bool matches(std::string_view pattern, std::string_view path, std::vector<std::string>& captures) {
+enum class Match : std::uint8_t { none, takes_rest, exact };
+
+Match match(std::string_view pattern, std::string_view path, std::vector<std::string>& captures) {
     captures.clear();
     while (true) {
         const std::size_t pattern_end = std::min(pattern.find('/', 1), pattern.size());
         const std::size_t path_end = std::min(path.find('/', 1), path.size());
         const std::string_view wanted = pattern.substr(0, pattern_end);
-        // Names of models may hold slashes, so a name that ends the pattern takes the rest of the path.
-        const bool takes_rest = wanted == "/{name}" && pattern_end == pattern.size();
-        const std::string_view given = takes_rest ? path : path.substr(0, path_end);
+        if (wanted == "/{name}" && pattern_end == pattern.size() && path_end < path.size()) {
+            const auto rest = decoded(path.substr(1));
+            if (!rest) return Match::none;
+            captures.push_back(*rest);
+            return Match::takes_rest;
+        }
+        const std::string_view given = path.substr(0, path_end);
         if (wanted.size() > 1 && wanted[1] == '{') {
-            if (given.size() < 2) return false;
-            captures.push_back(url_decoded(given.substr(1)));
-            if (takes_rest) return true;
+            const auto value = decoded(given.substr(std::min<std::size_t>(1, given.size())));
+            if (!value) return Match::none;
+            captures.push_back(*value);
         } else if (wanted != given) {
-            return false;
+            return Match::none;
         }
         pattern.remove_prefix(pattern_end);
         path.remove_prefix(path_end);
-        if (pattern.empty() || path.empty()) return pattern.empty() && path.empty();
+        if (pattern.empty() || path.empty()) return pattern.empty() && path.empty() ? Match::exact : Match::none;
     }
 }
 
-struct Found {
-    const Route* route = nullptr;
-    std::vector<std::string> captures;
-    std::string allowed;  ///< methods of the path, when none fits
-};
+}  // namespace
 
-Found find_route(std::string_view method, std::string_view path) {
-    Found found;
+FoundRoute find_route(std::string_view method, std::string_view path) {
+    FoundRoute found;
+    std::vector<std::string> captures;
     for (const Route& route : routes()) {
-        if (!matches(route.pattern, path, found.captures)) continue;
-        if (route.method == method) {
-            found.route = &route;
-            return found;
+        const Match how = match(route.pattern, path, captures);
+        if (how == Match::none) continue;
+        if (route.method != method) {
+            if (!found.allowed.empty()) found.allowed += ", ";
+            found.allowed += route.method;
+            continue;
         }
-        if (!found.allowed.empty()) found.allowed += ", ";
-        found.allowed += route.method;
+        if (how == Match::takes_rest && found.route != nullptr) continue;
+        found.route = &route;
+        found.captures = captures;
+        if (how == Match::exact) break;
     }
     return found;
 }
+
+namespace {
 
 bool is_json(std::string_view content_type) {
     std::string type(content_type.substr(0, content_type.find(';')));
@@ -156,11 +201,42 @@ std::optional<Problem> check_origin(const Settings& settings, const HttpRequest&
     return Problem{403, "csrf_rejected", "This must come from a page of this site."};
 }
 
+/// A script that runs wild is slowed down, and cannot drown the others. Redis being away is no reason to refuse.
+std::optional<Answer> check_write_rate(const Services& services, const Settings& settings, const Caller& caller) {
+    std::int64_t wait = 0;
+    try {
+        RedisPool::Lease redis = services.redis.acquire();
+        wait = seconds_over_rate(*redis, "write " + caller.label(), settings.rates.write);
+    } catch (const RedisUnavailable&) {
+        return std::nullopt;
+    }
+    if (wait == 0) return std::nullopt;
+    Answer answer(Problem{429, "rate_limited", "Too many changes. Wait as long as Retry-After says."});
+    answer.headers.emplace_back("Retry-After", std::to_string(wait));
+    return answer;
+}
+
+/// `format=csv`: the same page of the list, as CSV.
+Answer in_wanted_format(const Route& route, const HttpRequest& request, Answer answer) {
+    const auto format = request.query_value("format");
+    if (!format || *format == "json" || answer.status != 200 || !answer.body.is_object()) return answer;
+    const std::vector<CsvColumn> columns = csv_columns(route.method, route.pattern);
+    if (columns.empty()) return answer;
+    if (*format != "csv") return Problem{400, "invalid_request", "format must be json or csv."};
+    Answer csv;
+    csv.text = csv_text(answer.body["data"], columns);
+    csv.content_type = "text/csv; charset=utf-8";
+    csv.headers.emplace_back("Content-Disposition", "attachment; filename=\"lumen.csv\"");
+    const Json& next = answer.body["next_cursor"];
+    if (next.is_string()) csv.headers.emplace_back("X-Next-Cursor", next.get<std::string>());
+    return csv;
+}
+
 Answer dispatch(const Services& services, const HttpRequest& request) {
     const std::shared_ptr<const Settings> settings = services.settings.current();
     // The provider comes back to the path of `redirect_uri`, whatever that is.
     const bool is_callback = !settings->oauth.callback_path.empty() && request.path == settings->oauth.callback_path;
-    const Found found = find_route(request.method, is_callback ? "/callback" : request.path);
+    const FoundRoute found = find_route(request.method, is_callback ? "/callback" : request.path);
     if (found.route == nullptr) {
         if (found.allowed.empty()) return Answer(not_found());
         Answer answer(Problem{405, "method_not_allowed", "This path takes " + found.allowed + "."});
@@ -177,6 +253,9 @@ Answer dispatch(const Services& services, const HttpRequest& request) {
     if (!may_be_nobody) {
         if (identified.refusal) return Answer(std::move(*identified.refusal));
         if (auto refused = authorise(identified.caller, route.who, unsafe)) return Answer(std::move(*refused));
+        if (unsafe) {
+            if (auto refused = check_write_rate(services, *settings, identified.caller)) return std::move(*refused);
+        }
     }
 
     Json body;
@@ -192,7 +271,7 @@ Answer dispatch(const Services& services, const HttpRequest& request) {
         return Answer(Problem{428, "precondition_required", "Send If-Match with the ETag you read, or `*`."});
     }
     const Call call{services, *settings, request, identified.caller, found.captures, body};
-    if (route.demand != Demand::idempotency_key) return route.handler(call);
+    if (route.demand != Demand::idempotency_key) return in_wanted_format(route, request, route.handler(call));
     return once(services.postgres, request, identified.caller.label(), request.method + " " + request.path,
                 [&] { return route.handler(call); });
 }
@@ -230,6 +309,19 @@ Answer answer_or_say_why(const Services& services, const HttpRequest& request) {
 HttpAnswer answer_request(const Services& services, const HttpRequest& request) noexcept {
     if (is_gate_path(request.path)) return answer_gate_request(services, request);
     return render(answer_or_say_why(services, request), request.id);
+}
+
+std::string content_etag(const Json& body) {
+    const std::string text = to_text(body);
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
+    static constexpr char kHex[] = "0123456789abcdef";
+    std::string tag = "\"";
+    for (int i = 0; i < 16; ++i) {
+        tag += kHex[digest[i] >> 4];
+        tag += kHex[digest[i] & 15];
+    }
+    return tag + "\"";
 }
 
 bool if_match(const HttpRequest& request, std::string_view etag) {

@@ -40,11 +40,23 @@ struct Route {
 };
 const std::vector<Route>& routes();
 
+struct FoundRoute {
+    const Route* route = nullptr;
+    std::vector<std::string> captures;  ///< decoded
+    std::string allowed;                ///< methods of the path, when none fits
+};
+/// A pattern that ends in `{name}` takes the rest of the path, as names of models may hold `/`; one that names more of
+/// the path goes first.
+FoundRoute find_route(std::string_view method, std::string_view path);
+
 /// Never throws: what goes wrong inside is 503 (a store is away) or 500, with the reason in the log.
 HttpAnswer answer_request(const Services& services, const HttpRequest& request) noexcept;
 
 /// RFC 9110 §13.1.1 for our strong tags: `*`, or a list that holds `etag`.
 bool if_match(const HttpRequest& request, std::string_view etag);
+
+/// A strong tag of what is shown: the same exactly while the representation is.
+std::string content_etag(const Json& body);
 
 inline Problem not_found() {
     return {404, "not_found", "There is no such thing, or it is not yours."};

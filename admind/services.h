@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "admind/catalogue_publisher.h"
+#include "admind/config_file.h"
 #include "admind/endpoint_states.h"
 #include "admind/ledger_book.h"
 #include "admind/live_settings.h"
@@ -33,6 +34,7 @@ struct Services {
     RemotePages* remote_pages = nullptr;  ///< likewise
     RecentRequests* recent_requests = nullptr;
     OidcProvider* oidc = nullptr;  ///< as ledger_jobs
+    ConfigFile* config = nullptr;  ///< of the daemon
 };
 
 }  // namespace lumen::admind

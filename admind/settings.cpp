@@ -160,7 +160,7 @@ void read_app(Section& root, SettingsReport& report, Settings& settings) {
     }
     themes.finish();
     to.avatar = app.word("avatar", "gravatar", {"gravatar", "initials"});
-    app.boolean("config_editor");
+    to.config_editor = app.boolean("config_editor", true);
     Section logs = app.section("logs");
     to.log_level = logs.word("level", "info", {"debug", "info", "warning", "error"});
     to.log_access = logs.boolean("access", true);
@@ -232,6 +232,7 @@ void read_api(Section& root, Settings& settings) {
     if (settings.api.prometheus_enabled && settings.api.prometheus_token.empty()) {
         prometheus.warning("token", "without a token metrics stay off");
     }
+    prometheus.no_effect({"multiproc_dir"});
     prometheus.finish();
     Section monitoring = api.section("monitoring");
     settings.api.monitoring_token = monitoring.secret("token").value_or("");
@@ -245,7 +246,11 @@ void read_limits(Section& root, Settings& settings) {
     settings.rates.tokens = rates.rates("tokens", "");
     settings.rates.concurrency = rates.integer("concurrency", 0, 1'000'000).value_or(0);
     settings.rates.login = rates.rates("login", "10 per minute");
-    if (rates.has("storage_url")) rates.warning("storage_url", "is `redis.url` here");
+    settings.rates.write = rates.rates("write", "600 per minute");
+    if (rates.has("storage_url")) {
+        const bool memory = rates.text("storage_url", "").compare(0, 9, "memory://") == 0;
+        rates.warning("storage_url", memory ? "has no effect" : "is `redis.url` here");
+    }
     rates.raw("storage_url");
     rates.finish();
 

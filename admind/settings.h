@@ -66,6 +66,7 @@ struct AppSettings {
     std::string theme;
     std::map<std::string, std::string> email_themes;  ///< by address, or by "@domain"; lower case
     std::string avatar;
+    bool config_editor = true;  ///< false: nobody changes the file over REST
     std::string log_level;
     bool log_access = true;
 
@@ -96,6 +97,7 @@ struct RateSettings {
     std::vector<Rate> tokens;
     std::int64_t concurrency = 0;  ///< per account; 0 = any
     std::vector<Rate> login;
+    std::vector<Rate> write;  ///< changes over REST, per person or operator token
 };
 
 struct HealthSettings {
@@ -108,6 +110,7 @@ struct AccessSettings {
     std::optional<AccessRule> fallback;
     std::vector<std::string> allowed;
     std::vector<std::string> blocked;
+    std::vector<std::string> graylisted;  ///< in NCSA's file: allowed, and these models ask for consent everywhere
     bool said() const noexcept { return fallback || !allowed.empty() || !blocked.empty(); }
 };
 
@@ -121,6 +124,7 @@ struct ClaimRule {
 struct GroupSettings {
     std::string name;
     std::string description;
+    bool active = true;  ///< the file's are; one made over REST may be turned off
     std::optional<BudgetRule> budget;
     std::optional<bool> strict;
     AccessSettings access;

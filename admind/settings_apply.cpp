@@ -57,26 +57,29 @@ Json card_of(const ModelSettings& model) {
     return card;
 }
 
-ModelId upsert_model(pqxx::transaction_base& transaction, const ModelSettings& model) {
+}  // namespace
+
+ModelId apply_model(pqxx::transaction_base& transaction, const ModelSettings& model, ManagedBy by) {
     return transaction
         .exec_params1(
             "insert into models (name, disabled, access, hide_when_blocked, needs_ack, ack_message, prefix_affinity,"
-            " context_window, max_output_tokens, card)"
-            " values ($1, $2, nullif($3, '')::smallint, $4, $5, $6, $7, nullif($8, '0')::bigint, nullif($9, "
-            "'0')::bigint,"
-            " $10::jsonb)"
+            " context_window, max_output_tokens, card, managed_by)"
+            " values ($1, $2, nullif($3, '')::smallint, $4, $5, $6, $7, nullif($8, '0')::bigint,"
+            " nullif($9, '0')::bigint, $10::jsonb, $11)"
             " on conflict (name) do update set disabled = excluded.disabled, removed = false, access = excluded.access,"
             " hide_when_blocked = excluded.hide_when_blocked, needs_ack = excluded.needs_ack,"
             " notice_version = models.notice_version"
             " + case when models.ack_message <> excluded.ack_message then 1 else 0 end,"
             " ack_message = excluded.ack_message, prefix_affinity = excluded.prefix_affinity,"
             " context_window = excluded.context_window, max_output_tokens = excluded.max_output_tokens,"
-            " card = excluded.card returning id",
+            " card = excluded.card, managed_by = excluded.managed_by returning id",
             model.name, model.disabled, access_number(model.access), model.hide_when_blocked, model.needs_ack,
             model.ack_message, model.prefix_affinity, std::to_string(model.context_window),
-            std::to_string(model.max_output_tokens), to_text(card_of(model)))[0]
+            std::to_string(model.max_output_tokens), to_text(card_of(model)), managed_by_name(by))[0]
         .as<ModelId>();
 }
+
+namespace {
 
 struct Meter {
     const char* name;
@@ -92,12 +95,13 @@ constexpr std::array<Meter, 9> kMeters{{{"input_per_million", &Price::input_per_
                                         {"image", &Price::image},
                                         {"request", &Price::request}}};
 
-/// The price in force stays a row of its own when it changes: its end becomes now, and the new one begins. A model's
-/// very first price reaches back to the epoch, so that there is no moment without one.
-void apply_prices(pqxx::transaction_base& transaction, ModelId id, const ModelSettings& model, std::int64_t now_ms) {
-    const Price* now = &model.prices.front().price;
+}  // namespace
+
+void apply_prices(pqxx::transaction_base& transaction, ModelId id, const std::vector<PricePoint>& prices,
+                  std::int64_t now_ms) {
+    const Price* now = &prices.front().price;
     std::vector<const PricePoint*> planned;
-    for (const PricePoint& point : model.prices) {
+    for (const PricePoint& point : prices) {
         if (point.from_ms <= now_ms)
             now = &point.price;
         else
@@ -154,7 +158,6 @@ void apply_prices(pqxx::transaction_base& transaction, ModelId id, const ModelSe
         id);
 }
 
-/// Sealing is random, so an equal credential keeps its sealed text: the catalogue then does not change either.
 void apply_endpoint(pqxx::transaction_base& transaction, ModelId model, const EndpointSettings& endpoint,
                     const std::string& installation_secret) {
     const auto row = transaction.exec_params1(
@@ -172,13 +175,24 @@ void apply_endpoint(pqxx::transaction_base& transaction, ModelId model, const En
         endpoint.api_key.empty() ? std::string() : seal_credential(installation_secret, id, endpoint.api_key));
 }
 
+std::string endpoint_credential(pqxx::transaction_base& transaction, ModelId model, const std::string& endpoint,
+                                const std::string& installation_secret) {
+    const auto rows = transaction.exec_params(
+        "select id, credential from endpoints where model_id = $1 and name = $2 and not removed", model, endpoint);
+    if (rows.empty() || rows[0][1].as<std::string>().empty()) return "";
+    return unseal_credential(installation_secret, rows[0][0].as<std::string>(), rows[0][1].as<std::string>())
+        .value_or("");
+}
+
+namespace {
+
 void apply_models(pqxx::transaction_base& transaction, const Settings& settings) {
     std::vector<std::string> names;
     const std::int64_t now_ms = unix_ms_now();
     for (const ModelSettings& model : settings.models) {
         names.push_back(model.name);
-        const ModelId id = upsert_model(transaction, model);
-        apply_prices(transaction, id, model, now_ms);
+        const ModelId id = apply_model(transaction, model, ManagedBy::config);
+        apply_prices(transaction, id, model.prices, now_ms);
         std::vector<std::string> endpoints;
         for (const EndpointSettings& endpoint : model.endpoints) {
             endpoints.push_back(endpoint.id);
@@ -192,42 +206,51 @@ void apply_models(pqxx::transaction_base& transaction, const Settings& settings)
     }
     transaction.exec_params0(
         "update models set removed = true, disabled = true"
-        " where not removed and name not in (select jsonb_array_elements_text($1::jsonb))",
+        " where not removed and managed_by = 'config' and name not in (select jsonb_array_elements_text($1::jsonb))",
         sql_texts(names));
 }
 
 // ---- groups
 
+}  // namespace
+
+void apply_group(pqxx::transaction_base& transaction, const GroupSettings& group, ManagedBy by) {
+    Json rules = Json::array();
+    for (const ClaimRule& rule : group.rules) {
+        Json entry{{"field", rule.field}};
+        if (rule.contains) entry["contains"] = *rule.contains;
+        if (rule.equals) entry["equals"] = *rule.equals;
+        rules.push_back(std::move(entry));
+    }
+    transaction.exec_params0(
+        "insert into groups (name, description, active, max_nano, refresh_nano, starting_nano, strict,"
+        " access_default, allowed, blocked, rules, managed_by)"
+        " values ($1, $2, $12, nullif($3, '')::bigint, nullif($4, '')::bigint, nullif($5, '')::bigint,"
+        " nullif($6, '')::boolean, nullif($7, '')::smallint,"
+        " array(select jsonb_array_elements_text($8::jsonb)), array(select jsonb_array_elements_text($9::jsonb)),"
+        " $10::jsonb, $11)"
+        " on conflict (name) do update set description = excluded.description, active = excluded.active,"
+        " max_nano = excluded.max_nano, refresh_nano = excluded.refresh_nano,"
+        " starting_nano = excluded.starting_nano, strict = excluded.strict,"
+        " access_default = excluded.access_default, allowed = excluded.allowed, blocked = excluded.blocked,"
+        " rules = excluded.rules, managed_by = excluded.managed_by",
+        group.name, group.description, max_number(group.budget), refresh_number(group.budget),
+        starting_number(group.budget), sql_optional(group.strict), access_number(group.access.fallback),
+        sql_texts(group.access.allowed), sql_texts(group.access.blocked), to_text(rules), managed_by_name(by),
+        group.active);
+}
+
+namespace {
+
 void apply_groups(pqxx::transaction_base& transaction, const Settings& settings) {
     std::vector<std::string> names;
     for (const GroupSettings& group : settings.groups) {
         names.push_back(group.name);
-        Json rules = Json::array();
-        for (const ClaimRule& rule : group.rules) {
-            Json entry{{"field", rule.field}};
-            if (rule.contains) entry["contains"] = *rule.contains;
-            if (rule.equals) entry["equals"] = *rule.equals;
-            rules.push_back(std::move(entry));
-        }
-        transaction.exec_params0(
-            "insert into groups (name, description, active, max_nano, refresh_nano, starting_nano, strict,"
-            " access_default, allowed, blocked, rules)"
-            " values ($1, $2, true, nullif($3, '')::bigint, nullif($4, '')::bigint, nullif($5, '')::bigint,"
-            " nullif($6, '')::boolean, nullif($7, '')::smallint,"
-            " array(select jsonb_array_elements_text($8::jsonb)), array(select jsonb_array_elements_text($9::jsonb)),"
-            " $10::jsonb)"
-            " on conflict (name) do update set description = excluded.description, active = true,"
-            " max_nano = excluded.max_nano, refresh_nano = excluded.refresh_nano,"
-            " starting_nano = excluded.starting_nano, strict = excluded.strict,"
-            " access_default = excluded.access_default, allowed = excluded.allowed, blocked = excluded.blocked,"
-            " rules = excluded.rules",
-            group.name, group.description, max_number(group.budget), refresh_number(group.budget),
-            starting_number(group.budget), sql_optional(group.strict), access_number(group.access.fallback),
-            sql_texts(group.access.allowed), sql_texts(group.access.blocked), to_text(rules));
+        apply_group(transaction, group, ManagedBy::config);
     }
     transaction.exec_params0(
-        "update groups set active = false"
-        " where active and name not in (select jsonb_array_elements_text($1::jsonb))",
+        "update groups set active = false where active and managed_by = 'config'"
+        " and name not in (select jsonb_array_elements_text($1::jsonb))",
         sql_texts(names));
 }
 
@@ -265,8 +288,13 @@ void apply_own_rules(pqxx::transaction_base& transaction, const EntitySettings& 
         " then account_rules.starting_nano else excluded.starting_nano end,"
         " strict = case when excluded.limits_from is null and account_rules.limits_from = 'admin'"
         " then account_rules.strict else excluded.strict end,"
-        " access_from = excluded.access_from, access_default = excluded.access_default,"
-        " allowed = excluded.allowed, blocked = excluded.blocked",
+        " access_from = coalesce(excluded.access_from, nullif(account_rules.access_from, 'config')),"
+        " access_default = case when excluded.access_from is null and account_rules.access_from = 'admin'"
+        " then account_rules.access_default else excluded.access_default end,"
+        " allowed = case when excluded.access_from is null and account_rules.access_from = 'admin'"
+        " then account_rules.allowed else excluded.allowed end,"
+        " blocked = case when excluded.access_from is null and account_rules.access_from = 'admin'"
+        " then account_rules.blocked else excluded.blocked end",
         account, max_number(user.budget), refresh_number(user.budget), starting_number(user.budget),
         sql_optional(user.strict), user.access.said(), access_number(user.access.fallback),
         sql_texts(user.access.allowed), sql_texts(user.access.blocked));

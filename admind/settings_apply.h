@@ -3,6 +3,7 @@
 
 #include <pqxx/pqxx>
 #include <string>
+#include <vector>
 
 #include "admind/settings.h"
 #include "lumen_core/ids.h"
@@ -24,5 +25,24 @@ void apply_project_settings(pqxx::transaction_base& transaction, const Settings&
                             AccountId account);
 /// Undoes either, for one whose address or name is another now.
 void forget_settings(pqxx::transaction_base& transaction, AccountId account);
+
+/// Who states a model or group: what lumen.yaml states, REST may not change, and the other way round.
+enum class ManagedBy : std::uint8_t { config, admin };
+constexpr const char* managed_by_name(ManagedBy by) noexcept {
+    return by == ManagedBy::config ? "config" : "admin";
+}
+
+ModelId apply_model(pqxx::transaction_base& transaction, const ModelSettings& model, ManagedBy by);
+/// The price in force stays a row of its own when it changes: its end becomes now, and the new one begins. A model's
+/// very first price reaches back to the epoch, so that there is no moment without one. Plans are replaced by `prices`.
+void apply_prices(pqxx::transaction_base& transaction, ModelId id, const std::vector<PricePoint>& prices,
+                  std::int64_t now_ms);
+/// Sealing is random, so an equal credential keeps its sealed text: the catalogue then does not change either.
+void apply_endpoint(pqxx::transaction_base& transaction, ModelId model, const EndpointSettings& endpoint,
+                    const std::string& installation_secret);
+/// The endpoint's credential in plain text; empty: it has none.
+std::string endpoint_credential(pqxx::transaction_base& transaction, ModelId model, const std::string& endpoint,
+                                const std::string& installation_secret);
+void apply_group(pqxx::transaction_base& transaction, const GroupSettings& group, ManagedBy by);
 
 }  // namespace lumen::admind

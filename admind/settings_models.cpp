@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "admind/settings_sections.h"
+#include "lumen_core/catalogue.h"
 #include "lumen_core/credential_seal.h"
 #include "lumen_core/endpoint_choice.h"
 #include "lumen_core/endpoint_url.h"
@@ -13,11 +14,9 @@ namespace {
 
 constexpr std::size_t kMostModels = 1000;
 constexpr std::size_t kMostPricePoints = 32;
+constexpr std::size_t kMostUrlBytes = 1024;         // as the catalogue takes them
 
-/// The meters as they are written; absent ones are resolved only when a complete price is made.
-struct WrittenPrice {
-    std::optional<NanoCoins> input, cached, cache_write, output, reasoning, characters, audio_hour, image, request;
-};
+}  // namespace
 
 WrittenPrice read_meters(Section& section) {
     WrittenPrice price;
@@ -43,6 +42,8 @@ WrittenPrice read_meters(Section& section) {
     }
     return price;
 }
+
+namespace {
 
 void overlay(WrittenPrice& base, const WrittenPrice& change) {
     const auto take = [](std::optional<NanoCoins>& to, const std::optional<NanoCoins>& from) {
@@ -134,6 +135,8 @@ bool is_endpoint_id(const std::string& id) {
     });
 }
 
+}  // namespace
+
 std::vector<EndpointSettings> read_endpoints(Section& model, SettingsReport& report, const std::string& model_name) {
     std::vector<EndpointSettings> endpoints;
     std::vector<std::size_t> places;  // of those endpoints in the file
@@ -153,7 +156,11 @@ std::vector<EndpointSettings> read_endpoints(Section& model, SettingsReport& rep
         // It becomes a header line; a gate would refuse the whole catalogue for it.
         if (!is_credential(endpoint.api_key)) entry.error("api_key", "must have no spaces or control characters");
         if (endpoint.api_key.size() > kMaxCredentialBytes) entry.error("api_key", "longer than 4096 bytes");
+        if (endpoint.url.size() > kMostUrlBytes) entry.error("url", "longer than 1024 bytes");
         endpoint.model = entry.text("model", model_name);
+        if (endpoint.model.empty() || endpoint.model.size() > kMaxUpstreamModelBytes) {
+            entry.error("model", "1 to " + std::to_string(kMaxUpstreamModelBytes) + " bytes");
+        }
         endpoint.weight = static_cast<std::uint32_t>(entry.integer("weight", 1, 100).value_or(1));
         endpoint.draining = entry.word("state", "active", {"active", "draining"}) == "draining";
         const auto equal =
@@ -176,6 +183,8 @@ std::vector<EndpointSettings> read_endpoints(Section& model, SettingsReport& rep
     return endpoints;
 }
 
+namespace {
+
 std::vector<std::string> read_modalities(Section& section, const char* key) {
     if (!section.has(key)) {
         section.raw(key);
@@ -189,6 +198,8 @@ std::vector<std::string> read_modalities(Section& section, const char* key) {
     }
     return modalities;
 }
+
+}  // namespace
 
 bool is_model_name(const std::string& name) {
     return !name.empty() && name.size() <= 128 &&
@@ -224,8 +235,6 @@ ModelSettings read_model(Section& section, SettingsReport& report, const std::st
     section.finish();
     return model;
 }
-
-}  // namespace
 
 void read_models(Section& root, SettingsReport& report, Settings& settings) {
     Section defaults(report, root.raw("defaults"), "defaults");

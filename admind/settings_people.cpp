@@ -57,6 +57,7 @@ AccessSettings read_access(Section& section) {
     for (const std::string& name : lists.texts("graylist")) {
         lists.warning("graylist", "is `allowed` plus `needs_ack` on the model here");
         access.allowed.push_back(name);
+        access.graylisted.push_back(name);
     }
     const auto take_star = [&](std::vector<std::string>& names, const char* key, AccessRule rule) {
         const auto star = std::remove(names.begin(), names.end(), "*");
@@ -92,24 +93,6 @@ std::vector<ClaimRule> read_rules(Section& section, SettingsReport& report) {
     return rules;
 }
 
-GroupSettings read_group(Section section, SettingsReport& report, const std::string& name, const BudgetRule& defaults) {
-    GroupSettings group;
-    group.name = name;
-    group.description = section.text("description", "");
-    CoinsBlock coins = read_coins(section, &defaults);
-    group.budget = std::move(coins.budget);
-    if (group.budget) {
-        group.budget->name = name;
-        group.budget->strict = coins.strict;
-    }
-    group.strict = coins.strict;
-    group.access = read_access(section);
-    group.rules = read_rules(section, report);
-    section.no_effect({"models"});
-    section.finish();
-    return group;
-}
-
 EntitySettings read_entity(Section section, const std::string& name, const BudgetRule& defaults) {
     EntitySettings entity;
     entity.name = name;
@@ -134,6 +117,24 @@ EntitySettings read_entity(Section section, const std::string& name, const Budge
 }
 
 }  // namespace
+
+GroupSettings read_group(Section section, SettingsReport& report, const std::string& name, const BudgetRule& defaults) {
+    GroupSettings group;
+    group.name = name;
+    group.description = section.text("description", "");
+    CoinsBlock coins = read_coins(section, &defaults);
+    group.budget = std::move(coins.budget);
+    if (group.budget) {
+        group.budget->name = name;
+        group.budget->strict = coins.strict;
+    }
+    group.strict = coins.strict;
+    group.access = read_access(section);
+    group.rules = read_rules(section, report);
+    section.no_effect({"models"});
+    section.finish();
+    return group;
+}
 
 void read_people(Section& root, SettingsReport& report, Settings& settings) {
     Section defaults = root.section("defaults");
@@ -196,6 +197,15 @@ void cross_check(SettingsReport& report, Settings& settings) {
             }
         }
     };
+    const auto ask_for_consent = [&](const AccessSettings& access) {
+        for (const std::string& name : access.graylisted) {
+            for (ModelSettings& model : settings.models) model.needs_ack = model.needs_ack || model.name == name;
+        }
+    };
+    for (const GroupSettings& group : settings.groups) ask_for_consent(group.access);
+    for (const EntitySettings& user : settings.users) ask_for_consent(user.access);
+    for (const EntitySettings& project : settings.projects) ask_for_consent(project.access);
+    if (settings.project_default) ask_for_consent(settings.project_default->access);
     const auto check_groups = [&](const std::string& path, const std::vector<std::string>& names) {
         for (const std::string& name : names) {
             if (groups.count(name) == 0) report.warning(path + ".groups", "no group `" + name + "`");

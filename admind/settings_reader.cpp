@@ -264,6 +264,10 @@ std::optional<AccessRule> Section::access(std::string_view key) {
         warning(key, "`" + *given + "` is `" + (allowed ? "allowed" : "blocked") + "` here");
         return allowed ? AccessRule::allowed : AccessRule::blocked;
     }
+    if (*given == "graylist") {
+        warning(key, "`graylist` is `allowed` plus `needs_ack` on the models here");
+        return AccessRule::allowed;
+    }
     error(key, "must be allowed or blocked");
     return std::nullopt;
 }
@@ -341,7 +345,7 @@ std::optional<std::string> Section::secret(std::string_view key, const char* var
         if (set != report_->environment().end() && !set->second.empty()) return set->second;
     }
     if (!given) return std::nullopt;
-    return expanded(key, *given);
+    return report_->resolves_references() ? expanded(key, *given) : given;
 }
 
 std::optional<std::string> Section::url(std::string_view key, const char* variable) {

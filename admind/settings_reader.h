@@ -17,10 +17,14 @@ namespace lumen::admind {
 
 class SettingsReport {
  public:
-    explicit SettingsReport(const Environment& environment) : environment_(environment) {}
+    /// `literal`: what comes over REST; `${…}` in it is text, or an administrator could read this host's files.
+    enum class References : std::uint8_t { resolved, literal };
+    explicit SettingsReport(const Environment& environment, References references = References::resolved)
+        : environment_(environment), references_(references) {}
     void error(std::string path, std::string reason);
     void warning(std::string path, std::string reason);
     const Environment& environment() const noexcept { return environment_; }
+    bool resolves_references() const noexcept { return references_ == References::resolved; }
     bool failed() const noexcept { return failed_; }
     std::vector<Finding> take() { return std::move(findings_); }
 
@@ -28,6 +32,7 @@ class SettingsReport {
     void add(Finding finding);
 
     const Environment& environment_;
+    const References references_;
     std::vector<Finding> findings_;
     bool failed_ = false;
 };

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "admind/http_server.h"
@@ -16,6 +17,7 @@
 #include "admind/operator_tokens.h"
 #include "admind/sessions.h"
 #include "lumen_core/catalogue.h"
+#include "tests/admind/private_contract.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {
@@ -23,7 +25,7 @@ namespace lumen::admind {
 namespace {
 
 constexpr const char* kSharedSettings = R"(
-rate_limiting: {limit: 100000 per minute, login: 100000 per minute}
+rate_limiting: {limit: 100000 per minute, login: 100000 per minute, write: 100000 per minute}
 api: {prometheus: {enabled: true, token: metrics-token}}
 defaults: {models: {access: allowed}}
 groups:
@@ -134,8 +136,28 @@ HttpReply PrivateAdmind::call(const std::string& method, const std::string& path
     reply.status = static_cast<int>(response.getStatus());
     for (const auto& [name, value] : response) reply.headers.emplace(lower(name), value);
     Poco::StreamCopier::copyToString(in, reply.text);
-    reply.body = parse_json(reply.text).value_or(Json());
+    // Answers may be nested deeper than requests: the contract is.
+    reply.body = Json::parse(reply.text, nullptr, false);
+    if (reply.body.is_discarded()) reply.body = Json();
+    hold_to_contract(method, path, reply);
     return reply;
+}
+
+/// Every answer is as openapi.json lists it, and every change by an administrator is in the audit log.
+void PrivateAdmind::hold_to_contract(const std::string& method, const std::string& path, const HttpReply& reply) const {
+    const std::string wrong = contract_violation(method, path, reply);
+    EXPECT_EQ(wrong, "") << method << " " << path << " " << reply.status << "\n" << reply.text.substr(0, 2000);
+    static const std::set<std::string> kChangeNothing{
+        "POST /api/v1/admin/groups/match", "POST /api/v1/admin/config/validate",
+        "POST /api/v1/admin/models/{id}/endpoints/{eid}/probe", "POST /api/v1/admin/models/{id}/sync",
+        "POST /api/v1/admin/reconcile"};
+    const bool change = method != "GET" && method != "HEAD" && path.rfind("/api/v1/admin/", 0) == 0 &&
+                        reply.status / 100 == 2 && reply.header("idempotency-replayed").empty() &&
+                        kChangeNothing.count(route_of(method, path)) == 0;
+    if (!change) return;
+    EXPECT_EQ(row("select count(*) > 0 from audit_log where request_id = '" + reply.header("x-request-id") + "'")[0],
+              "t")
+        << "not in the audit log: " << method << " " << path;
 }
 
 HttpReply PrivateAdmind::as_operator(const std::string& method, const std::string& path, const Json& body) const {

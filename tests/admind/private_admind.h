@@ -78,6 +78,7 @@ class PrivateAdmind {
  private:
     std::string yaml(const std::string& models_and_more) const;
     std::string make_token() const;
+    void hold_to_contract(const std::string& method, const std::string& path, const HttpReply& reply) const;
 };
 
 }  // namespace lumen::admind

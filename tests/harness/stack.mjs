@@ -57,7 +57,7 @@ const defaultSettings = (url) => ({
   version: 2,
   app: { public_url: url, debug: true, dev_user: { email: 'ada@example.edu', groups: [] } },
   admins: ['ada@example.edu'],
-  rate_limiting: { limit: '10000000 per minute', login: '100000 per minute' },
+  rate_limiting: { limit: '10000000 per minute', login: '100000 per minute', write: '100000 per minute' },
   defaults: { models: { access: 'allowed' } },
 });
 
