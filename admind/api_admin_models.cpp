@@ -145,4 +145,27 @@ Answer delete_admin_model(const Call& call) {
     return {204, nullptr};
 }
 
+/// Of models of lumen.yaml too: who accepted what is the book's alone.
+Answer post_model_ask_again(const Call& call) {
+    ModelId id = 0;
+    {
+        PgPool::Lease lease = call.services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        const auto model = find_admin_model(transaction, call.settings, call.path_id(0));
+        if (!model) return not_found();
+        id = model->id;
+        const auto raised = transaction.exec_params(
+            "update models set notice_version = notice_version + 1, consent_since = notice_version + 1"
+            " where id = $1 and needs_ack returning notice_version",
+            id);
+        if (raised.empty()) return Problem{409, "consent_not_needed", "This model needs no consent."};
+        const auto version = raised[0][0].as<std::int64_t>();
+        audit(transaction, call, "model.ask_again", target_of(*model), {{"notice_version", version}},
+              {{"notice_version", version - 1}});
+        transaction.commit();
+    }
+    settle_all_accounts(call.services, call.settings);
+    return answer_with_model(call, 200, id);
+}
+
 }  // namespace lumen::admind

@@ -191,8 +191,8 @@ Json responses_of(const Route& route, const Entry& entry, const ContractTypes& t
     }
     if (entry.node["list"]) {
         responses["200"] = good_response(YAML::Node("page of " + entry.node["list"].Scalar()), entry.node, types);
-        if (entry.node["csv"]) responses["200"]["content"]["text/csv"]["schema"] = {{"type", "string"}};
     }
+    if (entry.node["csv"]) responses["200"]["content"]["text/csv"]["schema"] = {{"type", "string"}};
     if (responses.empty())
         throw std::runtime_error(entry.file + ": no answer is listed for " + entry.node["is"].Scalar());
     Refusals refusals = common_refusals(route, entry.node);
@@ -239,6 +239,23 @@ std::string lower(std::string_view method) {
     return text;
 }
 
+/// `gate: U` in place of a row in the route table: nginx answers it itself, and holds its callers to that letter.
+void add_routes_of_the_gate(std::map<std::string, Entry>& entries, const ContractTypes& types, Json& paths) {
+    for (auto entry = entries.begin(); entry != entries.end();) {
+        if (!entry->second.node["gate"]) {
+            ++entry;
+            continue;
+        }
+        if (entry->second.node["gate"].Scalar() != "U")
+            throw std::runtime_error(entry->first + ": gate: U, or a route");
+        const std::size_t space = entry->first.find(' ');
+        const std::string_view whole = entry->first;
+        const Route route{whole.substr(0, space), whole.substr(space + 1), Who::user, nullptr};
+        paths[std::string(route.pattern)][lower(route.method)] = operation_of(route, entry->second, types);
+        entry = entries.erase(entry);
+    }
+}
+
 Json make_contract() {
     ContractTypes types;
     std::map<std::string, Entry> entries;
@@ -256,6 +273,7 @@ Json make_contract() {
         paths[std::string(route.pattern)][lower(route.method)] = operation_of(route, entry->second, types);
         entries.erase(entry);
     }
+    add_routes_of_the_gate(entries, types, paths);
     if (!entries.empty()) {
         throw std::runtime_error("admind/openapi/" + entries.begin()->second.file + ".yaml: there is no route " +
                                  entries.begin()->first);

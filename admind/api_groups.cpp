@@ -5,6 +5,7 @@
 #include "admind/api_parts.h"
 #include "admind/audit.h"
 #include "admind/claim_rules.h"
+#include "admind/group_rules.h"
 #include "admind/handlers.h"
 #include "admind/pg_values.h"
 #include "admind/request_fields.h"
@@ -145,12 +146,14 @@ Answer post_group(const Call& call) {
     {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
+        keep_settings_still(transaction);
         // The lock lets the second of two equal requests see the first one's group.
         transaction.exec_params("select pg_advisory_xact_lock(hashtextextended($1, 0))", "group " + wanted.group.name);
         if (read_group_json(call, transaction, wanted.group.name)) {
             return Problem{409, "name_taken", "There is a group of this name."};
         }
         apply_group(transaction, wanted.group, ManagedBy::admin);
+        apply_group_rules(transaction);
         audit(transaction, call, "group.create", target_of(wanted.group.name), call.body);
         transaction.commit();
     }
@@ -164,9 +167,11 @@ Answer put_group(const Call& call) {
     {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
+        keep_settings_still(transaction);
         std::optional<Json> before;
         if (auto refused = check_change(call, transaction, before)) return Answer(std::move(*refused));
         apply_group(transaction, wanted.group, ManagedBy::admin);
+        apply_group_rules(transaction);
         audit(transaction, call, "group.change", target_of(name), call.body, *before);
         transaction.commit();
     }
@@ -178,6 +183,7 @@ Answer delete_group(const Call& call) {
     {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
+        keep_settings_still(transaction);
         std::optional<Json> before;
         if (auto refused = check_change(call, transaction, before)) return Answer(std::move(*refused));
         transaction.exec_params0("delete from memberships where group_id = (select id from groups where name = $1)",
@@ -246,6 +252,7 @@ Answer put_member(const Call& call) {
     {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
+        keep_settings_still(transaction);
         auto result = find_membership(call, transaction);
         if (auto* problem = std::get_if<Problem>(&result)) return Answer(std::move(*problem));
         found = std::get<Membership>(result);
@@ -268,12 +275,15 @@ Answer delete_member(const Call& call) {
     {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
+        keep_settings_still(transaction);
         auto result = find_membership(call, transaction);
         if (auto* problem = std::get_if<Problem>(&result)) return Answer(std::move(*problem));
         found = std::get<Membership>(result);
         if (found.via == "config") return Problem{409, "managed_by_config", "lumen.yaml states this membership."};
+        if (found.via == "rule") return Problem{409, "member_by_rule", "A rule of the group takes this account in."};
         transaction.exec_params0("delete from memberships where account_id = $1 and group_id = $2", found.account,
                                  found.group);
+        apply_group_rules(transaction, found.account);
         audit(transaction, call, "group.member.remove", target_of(call.path.at(0)), nullptr,
               {{"account", id_json(found.account)}, {"via", found.via}});
         transaction.commit();

@@ -1,10 +1,12 @@
-// The ledger's rows, and crediting what is due now.
+// The ledger's rows, statements of accounts, and crediting what is due now.
+#include "admind/account_view.h"
 #include "admind/api_parts.h"
 #include "admind/audit.h"
 #include "admind/bounds.h"
 #include "admind/handlers.h"
 #include "admind/refill_job.h"
 #include "admind/request_fields.h"
+#include "admind/settings_values.h"
 
 namespace lumen::admind {
 
@@ -27,6 +29,7 @@ Json entry_json(const LedgerEntry& entry) {
               {"account", id_json(entry.account)},
               {"kind", event_kind_name(entry.kind)},
               {"amount", coins_json(entry.delta)},
+              {"balance_before", coins_json(NanoCoins(entry.balance_after.nano() - entry.delta.nano()))},
               {"balance_after", coins_json(entry.balance_after)},
               {"request_id", optional_text(entry.request_id)},
               {"actor", optional_text(entry.actor)},
@@ -66,6 +69,10 @@ bool is_uuid(const std::string& text) {
         if (dash ? c != '-' : !hex) return false;
     }
     return true;
+}
+
+std::string cursor_at(const LedgerEntry& entry) {
+    return encode_cursor({{"t", entry.at_us}, {"b", entry.bucket}, {"s", entry.bseq}});
 }
 
 std::optional<LedgerCursor> read_cursor(const std::string& text) {
@@ -111,10 +118,54 @@ Answer get_ledger(const Call& call) {
     for (const LedgerEntry& entry : entries) data.push_back(entry_json(entry));
     Json next;
     if (entries.size() == static_cast<std::size_t>(wanted)) {
-        const LedgerEntry& last = entries.back();
-        next = encode_cursor({{"t", last.at_us}, {"b", last.bucket}, {"s", last.bseq}});
+        next = cursor_at(entries.back());
     }
     return {200, {{"data", std::move(data)}, {"next_cursor", std::move(next)}, {"prev_cursor", nullptr}}};
+}
+
+namespace {
+
+/// What is wrong with the request's period, cursor or limit; or null, and they are in `query`.
+std::optional<Problem> read_statement_query(const HttpRequest& http, StatementQuery& query) {
+    for (const auto& [name, place] : {std::pair{"from", &query.from_ms}, std::pair{"to", &query.to_ms}}) {
+        const auto text = http.query_value(name);
+        if (!text) continue;
+        *place = parse_utc_time(*text);
+        if (!*place) {
+            return Problem{400, "invalid_request",
+                           std::string(name) + " must be a UTC time like 2026-01-31T00:00:00Z."};
+        }
+    }
+    query.limit = read_limit(http, kLargestStatement, kLargestStatement);
+    if (query.limit == 0) return Problem{400, "invalid_request", "limit must be 1 to 10000."};
+    if (const auto cursor = http.query_value("cursor")) {
+        query.after = read_cursor(*cursor);
+        if (!query.after) return Problem{400, "invalid_cursor", "The cursor is not of this list."};
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+Answer get_statement(const Call& call) {
+    const auto account = call.path_id(0);
+    if (!account) return not_found();
+    StatementQuery query;
+    query.account = *account;
+    if (auto refused = read_statement_query(call.http, query)) return Answer(std::move(*refused));
+    PgPool::Lease lease = call.services.postgres.acquire();
+    pqxx::transaction<pqxx::isolation_level::repeatable_read> transaction(*lease);
+    if (!read_wallet(transaction, *account)) return not_found();
+    const std::vector<LedgerEntry> entries = read_statement(transaction, query);
+    Json data = Json::array();
+    for (const LedgerEntry& entry : entries) data.push_back(entry_json(entry));
+    const bool full = entries.size() == static_cast<std::size_t>(query.limit);
+    return {200,
+            {{"account", id_json(*account)},
+             {"opening", coins_json(balance_at(transaction, *account, query.from_ms.value_or(0)))},
+             {"closing", coins_json(balance_at(transaction, *account, query.to_ms))},
+             {"data", std::move(data)},
+             {"next_cursor", full ? Json(cursor_at(entries.back())) : Json(nullptr)}}};
 }
 
 Answer post_refill(const Call& call) {

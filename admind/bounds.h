@@ -20,6 +20,7 @@ inline constexpr std::size_t kMaxDiscardedBodyBytes = 1024 * 1024;
 inline constexpr std::size_t kMaxQueryParameters = 32;
 inline constexpr int kDefaultPage = 50;
 inline constexpr int kLargestPage = 200;
+inline constexpr int kLargestStatement = 10'000;  ///< rows; some 6 MiB of JSON
 inline constexpr std::size_t kMaxProfilePages =
     6;  ///< of keys, and of models, in /me/profile: more than either can have
 

@@ -44,6 +44,17 @@ void add_memberships(pqxx::transaction_base& transaction, const Json& matches) {
                              to_text(matches));
 }
 
+void follow_claims(pqxx::transaction_base& transaction, AccountId account, const Json& claims) {
+    Json matches = Json::array();
+    add_matches(groups_with_rules(transaction), account, claims, matches);
+    transaction.exec_params0(
+        std::string("delete from memberships where account_id = $2 and via = 'rule' and group_id not in"
+                    " (select \"group\" from (") +
+            kMatches + ") m)",
+        to_text(matches), account);
+    add_memberships(transaction, matches);
+}
+
 }  // namespace
 
 void store_claims(pqxx::transaction_base& transaction, AccountId account, const Json& claims) {
@@ -54,14 +65,12 @@ void store_claims(pqxx::transaction_base& transaction, AccountId account, const 
         "insert into sign_in_claims (account_id, claims) values ($1, $2::jsonb)"
         " on conflict (account_id) do update set claims = excluded.claims, at = now()",
         account, text);
-    Json matches = Json::array();
-    add_matches(groups_with_rules(transaction), account, parse_json(text).value_or(Json::object()), matches);
-    transaction.exec_params0(
-        std::string("delete from memberships where account_id = $2 and via = 'rule' and group_id not in"
-                    " (select \"group\" from (") +
-            kMatches + ") m)",
-        to_text(matches), account);
-    add_memberships(transaction, matches);
+    follow_claims(transaction, account, parse_json(text).value_or(Json::object()));
+}
+
+void apply_group_rules(pqxx::transaction_base& transaction, AccountId account) {
+    const auto rows = transaction.exec_params("select claims::text from sign_in_claims where account_id = $1", account);
+    if (!rows.empty()) follow_claims(transaction, account, parse_json(rows[0][0].c_str()).value_or(Json::object()));
 }
 
 void apply_group_rules(pqxx::transaction_base& transaction) {
@@ -81,7 +90,9 @@ void apply_group_rules(pqxx::transaction_base& transaction) {
     }
     transaction.exec0(
         "delete from memberships m where via = 'rule' and not exists (select from ruled_memberships r"
-        " where r.account_id = m.account_id and r.group_id = m.group_id)");
+        " where r.account_id = m.account_id and r.group_id = m.group_id)"
+        // Who has not signed in here yet keeps what an import brought.
+        " and exists (select from sign_in_claims c where c.account_id = m.account_id)");
     transaction.exec0(
         "insert into memberships (account_id, group_id, via)"
         " select account_id, group_id, 'rule' from ruled_memberships on conflict do nothing");

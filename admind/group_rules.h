@@ -14,5 +14,7 @@ void store_claims(pqxx::transaction_base& transaction, AccountId account, const 
 /// Everybody's memberships by rule, on the claims of their last sign-in. Call it in the transaction that changes rules,
 /// or that takes memberships of another kind away.
 void apply_group_rules(pqxx::transaction_base& transaction);
+/// The same for one account.
+void apply_group_rules(pqxx::transaction_base& transaction, AccountId account);
 
 }  // namespace lumen::admind

@@ -85,6 +85,7 @@ Answer get_admin_model(const Call& call);
 Answer post_admin_model(const Call& call);
 Answer put_admin_model(const Call& call);
 Answer delete_admin_model(const Call& call);
+Answer post_model_ask_again(const Call& call);
 
 // api_prices.cpp
 Answer get_prices(const Call& call);
@@ -127,6 +128,7 @@ Answer get_audit(const Call& call);
 
 // api_ledger.cpp
 Answer get_ledger(const Call& call);
+Answer get_statement(const Call& call);
 Answer post_refill(const Call& call);
 
 // api_operator_tokens.cpp

@@ -61,11 +61,11 @@ std::optional<Json> decode_cursor(const std::string& cursor) {
     }
 }
 
-int read_limit(const HttpRequest& request) {
+int read_limit(const HttpRequest& request, int absent, int most) {
     const auto given = request.query_value("limit");
-    if (!given) return kDefaultPage;
+    if (!given) return absent;
     const auto limit = parse_id(*given);
-    return limit && *limit <= kLargestPage ? static_cast<int>(*limit) : 0;
+    return limit && *limit <= most ? static_cast<int>(*limit) : 0;
 }
 
 const std::vector<SortColumn>& columns_of_what_is_used() {

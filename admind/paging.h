@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "admind/bounds.h"
 #include "admind/http_message.h"
 
 namespace lumen::admind {
@@ -45,7 +46,7 @@ Json read_page(pqxx::transaction_base& transaction, const PageRequest& page, con
 /// Base64url of JSON; opaque to clients.
 std::string encode_cursor(const Json& content);
 std::optional<Json> decode_cursor(const std::string& cursor);
-/// `limit=` of a request: 1…200, 50 if absent; 0 if it is wrong.
-int read_limit(const HttpRequest& request);
+/// `limit=` of a request: 1…`most`, `absent` if it is not there; 0 if it is wrong.
+int read_limit(const HttpRequest& request, int absent = kDefaultPage, int most = kLargestPage);
 
 }  // namespace lumen::admind

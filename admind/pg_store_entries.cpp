@@ -48,6 +48,22 @@ LedgerEntry entry_of(const pqxx::row& row) {
     return entry;
 }
 
+std::string sql_instant(pqxx::transaction_base& transaction, std::int64_t unix_us) {
+    return "(timestamptz 'epoch' + " + transaction.quote(unix_us) + " * interval '1 microsecond')";
+}
+
+/// The same with a point as row value, in the order of the ledger.
+std::string sql_point(pqxx::transaction_base& transaction, const LedgerCursor& point) {
+    return "(" + sql_instant(transaction, point.at_us) + ", " + transaction.quote(static_cast<int>(point.bucket)) +
+           ", " + transaction.quote(point.bseq) + ")";
+}
+
+std::vector<LedgerEntry> read_entries(pqxx::transaction_base& transaction, const std::string& sql) {
+    std::vector<LedgerEntry> entries;
+    for (const auto& row : transaction.exec(sql)) entries.push_back(entry_of(row));
+    return entries;
+}
+
 }  // namespace
 
 std::vector<LedgerEntry> read_ledger(pqxx::transaction_base& transaction, const LedgerQuery& query) {
@@ -57,16 +73,32 @@ std::vector<LedgerEntry> read_ledger(pqxx::transaction_base& transaction, const 
     if (!query.request_id.empty()) sql += " and e.request_id = " + transaction.quote(query.request_id);
     if (query.kind) sql += " and e.kind = " + transaction.quote(static_cast<int>(*query.kind));
     if (!query.include_late) sql += " and e.kind <> 7";
-    if (query.before) {
-        sql += " and (e.at, e.bucket, e.bseq) < (timestamptz 'epoch' + " + transaction.quote(query.before->at_us) +
-               " * interval '1 microsecond', " + transaction.quote(static_cast<int>(query.before->bucket)) + ", " +
-               transaction.quote(query.before->bseq) + ")";
-    }
+    if (query.before) sql += " and (e.at, e.bucket, e.bseq) < " + sql_point(transaction, *query.before);
     const int limit = query.limit < 1 ? 1 : query.limit > kMaxPage ? kMaxPage : query.limit;
     sql += " order by e.at desc, e.bucket desc, e.bseq desc limit " + std::to_string(limit);
-    std::vector<LedgerEntry> entries;
-    for (const auto& row : transaction.exec(sql)) entries.push_back(entry_of(row));
-    return entries;
+    return read_entries(transaction, sql);
+}
+
+std::vector<LedgerEntry> read_statement(pqxx::transaction_base& transaction, const StatementQuery& query) {
+    std::string sql =
+        std::string(kEntryColumns) + "where e.seq is not null and e.account_id = " + transaction.quote(query.account);
+    if (query.from_ms) sql += " and e.at >= " + sql_instant(transaction, *query.from_ms * 1000);
+    if (query.to_ms) sql += " and e.at < " + sql_instant(transaction, *query.to_ms * 1000);
+    if (query.after) sql += " and (e.at, e.bucket, e.bseq) > " + sql_point(transaction, *query.after);
+    sql += " order by e.at, e.bucket, e.bseq limit " + transaction.quote(query.limit);
+    return read_entries(transaction, sql);
+}
+
+NanoCoins balance_at(pqxx::transaction_base& transaction, AccountId account, std::optional<std::int64_t> at_ms) {
+    const std::string until = at_ms ? " and at < " + sql_instant(transaction, *at_ms * 1000) : std::string();
+    const auto row = transaction.exec1(
+        "select coalesce((select balance_after from ledger_events where seq is not null and account_id = " +
+        transaction.quote(account) + until +
+        " order by at desc, bucket desc, bseq desc limit 1),"
+        // Older months may be archived: what they add up to is kept.
+        " (select delta from ledger_archived_accounts where account_id = " +
+        transaction.quote(account) + "), 0)");
+    return NanoCoins(row[0].as<std::int64_t>());
 }
 
 }  // namespace lumen::admind

@@ -144,4 +144,16 @@ struct LedgerQuery {
 };
 std::vector<LedgerEntry> read_ledger(pqxx::transaction_base& transaction, const LedgerQuery& query);
 
+/// Every change of one balance in [from, to), oldest first.
+struct StatementQuery {
+    AccountId account = 0;
+    std::optional<std::int64_t> from_ms;
+    std::optional<std::int64_t> to_ms;
+    std::optional<LedgerCursor> after;
+    int limit = 0;
+};
+std::vector<LedgerEntry> read_statement(pqxx::transaction_base& transaction, const StatementQuery& query);
+/// What the account had after its last change before `at_ms` (nullopt: after its last change).
+NanoCoins balance_at(pqxx::transaction_base& transaction, AccountId account, std::optional<std::int64_t> at_ms);
+
 }  // namespace lumen::admind

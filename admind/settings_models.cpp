@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kMostModels = 1000;
 constexpr std::size_t kMostPricePoints = 32;
-constexpr std::size_t kMostUrlBytes = 1024;         // as the catalogue takes them
+constexpr std::size_t kMostUrlBytes = 1024;  // as the catalogue takes them
 
 }  // namespace
 

@@ -99,6 +99,37 @@ TEST_F(ModelsOverRest, of_the_file_are_the_files) {
     EXPECT_EQ(call("DELETE", "/" + stated() + "/endpoints/one").code(), "managed_by_config");
 }
 
+TEST_F(ModelsOverRest, ask_everybody_again_when_an_administrator_says_so_P59) {
+    const std::string id = new_model({{"needs_ack", true}, {"ack_message", "Careful."}});
+    const std::string name = name_of(id);
+    const auto person = admind.new_person("5");
+    const auto consent = [&](int version) {
+        return person.call("POST", "/api/v1/me/consents", {{"model", name}, {"notice_version", version}}).status;
+    };
+    const auto access = [&] {
+        return admind.as_operator("GET", "/api/v1/admin/access?account=" + person.account + "&model=" + name)
+            .body["access"];
+    };
+    EXPECT_EQ(consent(1), 201);
+    EXPECT_EQ(call("PUT", "/" + id, {{"needs_ack", true}, {"ack_message", "Be more careful."}}).status, 200);
+    EXPECT_EQ(access(), "consented") << "a new text alone asks nobody";
+
+    const HttpReply asked = call("POST", "/" + id + "/ask-again");
+    EXPECT_EQ(asked.status, 200) << asked.text;
+    EXPECT_EQ(asked.body["notice_version"], 3);
+    EXPECT_EQ(access(), "need_consent");
+    const auto catalogue = published();
+    const auto* model = catalogue->find(name);
+    ASSERT_NE(model, nullptr);
+    EXPECT_EQ(model->consent_since, 3) << "the gates ask too";
+    EXPECT_EQ(consent(2), 409) << "the notice of before";
+    EXPECT_EQ(consent(3), 201);
+    EXPECT_EQ(access(), "consented");
+
+    EXPECT_EQ(call("POST", "/" + new_model() + "/ask-again").code(), "consent_not_needed");
+    EXPECT_EQ(call("POST", "/999999999/ask-again").status, 404);
+}
+
 TEST_F(ModelsOverRest, are_read_by_the_rules_of_the_file) {
     const HttpReply reply = call("POST", "",
                                  {{"name", "a b"},

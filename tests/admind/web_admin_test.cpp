@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <thread>
 
@@ -297,6 +298,69 @@ TEST(Ledger, shows_every_move_with_who_and_why) {
     EXPECT_EQ(admind().as_operator("GET", path + "&kind=gift").code(), "invalid_request");
     EXPECT_EQ(admind().as_operator("GET", path + "&request_id=x").code(), "invalid_request");
     EXPECT_EQ(admind().as_operator("GET", path + "&cursor=x").code(), "invalid_cursor");
+}
+
+TEST(Statement, re_adds_from_opening_to_closing_with_who_when_why_before_and_after) {
+    const auto person = admind().new_person("5");
+    admind().as_operator("POST", account_path(person) + "/grants",
+                         {{"coins", "-1.5"}, {"reason", "a loss, \"spilt\""}});
+    admind().as_operator("POST", account_path(person) + "/grants", {{"coins", "0.25"}, {"reason", "=prize"}});
+    const std::string path = account_path(person) + "/statement";
+    const auto read = [&](const std::string& query = "") { return admind().as_operator("GET", path + query); };
+    wait_until("the grants are drained", [&] { return read().body["data"].size() == 3; });
+
+    const Json whole = read().body;
+    EXPECT_EQ(whole["opening"]["coins"], "0");
+    EXPECT_EQ(whole["closing"]["coins"], "3.75");
+    const std::vector<std::array<const char*, 4>> wanted{{"0", "5", "5", "starting coins"},
+                                                         {"5", "-1.5", "3.5", "a loss, \"spilt\""},
+                                                         {"3.5", "0.25", "3.75", "=prize"}};
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const Json& row = whole["data"][i];
+        EXPECT_EQ(row["balance_before"]["coins"], wanted[i][0]);
+        EXPECT_EQ(row["amount"]["coins"], wanted[i][1]);
+        EXPECT_EQ(row["balance_after"]["coins"], wanted[i][2]);
+        EXPECT_EQ(row["reason"], wanted[i][3]);
+        EXPECT_FALSE(row["actor"].is_null());
+    }
+
+    const Json first = read("?limit=2").body;
+    ASSERT_EQ(first["data"].size(), 2u);
+    const Json rest = read("?limit=2&cursor=" + first["next_cursor"].get<std::string>()).body;
+    ASSERT_EQ(rest["data"].size(), 1u);
+    EXPECT_EQ(rest["data"][0]["id"], whole["data"][2]["id"]);
+    EXPECT_TRUE(rest["next_cursor"].is_null());
+
+    // A period that begins with the second row and ends before the third.
+    const std::string from = "?from=" + whole["data"][1]["time"].get<std::string>();
+    EXPECT_EQ(read(from).body["closing"]["coins"], "3.75");
+    EXPECT_EQ(read("?to=2020-01-01T00:00:00Z").body["closing"]["coins"], "0");
+    EXPECT_EQ(read("?to=2020-01-01T00:00:00Z").body["data"].size(), 0u);
+    const Json future = read("?from=2999-01-01T00:00:00Z").body;
+    EXPECT_EQ(future["opening"]["coins"], "3.75");
+    EXPECT_EQ(future["closing"]["coins"], "3.75");
+
+    const HttpReply csv = read("?format=csv&limit=2");
+    EXPECT_EQ(csv.header("content-type"), "text/csv; charset=utf-8");
+    EXPECT_EQ(csv.header("x-next-cursor"), first["next_cursor"].get<std::string>());
+    EXPECT_EQ(
+        csv.text.substr(0, csv.text.find("\r\n")).find("id,time,account,kind,amount,balance_before,balance_after,"),
+        0u);
+    EXPECT_NE(csv.text.find(",-1.5,5,3.5,"), std::string::npos) << csv.text;
+    EXPECT_NE(csv.text.find("\"a loss, \"\"spilt\"\"\""), std::string::npos) << csv.text;
+    EXPECT_NE(read("?format=csv").text.find(",'=prize"), std::string::npos) << "no formula";
+    EXPECT_EQ(admind().as_operator("GET", "/api/v1/admin/ledger?format=csv&account=" + person.account).status, 200);
+}
+
+TEST(Statement, says_what_is_wrong_with_a_question) {
+    const auto person = admind().new_person("");
+    const std::string path = account_path(person) + "/statement";
+    for (const char* query :
+         {"?from=yesterday", "?to=2026-13-01T00:00:00Z", "?limit=0", "?limit=10001", "?format=xml"}) {
+        EXPECT_EQ(admind().as_operator("GET", path + query).code(), "invalid_request") << query;
+    }
+    EXPECT_EQ(admind().as_operator("GET", path + "?cursor=x").code(), "invalid_cursor");
+    EXPECT_EQ(admind().as_operator("GET", "/api/v1/admin/accounts/999999999/statement").status, 404);
 }
 
 TEST(Refill, credits_what_is_due_now) {

@@ -103,6 +103,37 @@ TEST(Groups, a_change_in_between_is_noticed) {
     EXPECT_EQ(with_tag("PUT", path, tag, {{"max", "3"}}).code(), "precondition_failed");
 }
 
+TEST(Groups, take_in_and_let_go_those_whose_claims_follow_a_changed_rule) {
+    const auto person = admind().new_person("");
+    admind().execute("insert into sign_in_claims (account_id, claims) values (" + person.account +
+                     ", '{\"unit\": \"physics of " + person.account + "\"}')");
+    const auto rules = [&](const std::string& unit) {
+        return Json::array({{{"field", "unit"}, {"equals", unit + " of " + person.account}}});
+    };
+    const std::string group = new_group({{"max", "9"}, {"rules", rules("physics")}});
+    const std::string path = "/api/v1/admin/groups/" + group;
+    const auto limit = [&] {
+        return admind().as_operator("GET", "/api/v1/admin/accounts/" + person.account).body["budget"]["limit"];
+    };
+    const auto members = [&] { return admind().as_operator("GET", path + "/members").body["data"]; };
+    ASSERT_EQ(members().size(), 1u);
+    EXPECT_EQ(members()[0]["via"], "rule");
+    EXPECT_EQ(limit()["coins"], "9");
+    const std::string member = path + "/members/" + person.account;
+    EXPECT_EQ(admind().as_operator("DELETE", member).code(), "member_by_rule");
+
+    ASSERT_EQ(admind().as_operator("PUT", member).status, 204);
+    EXPECT_EQ(members()[0]["via"], "manual");
+    ASSERT_EQ(admind().as_operator("DELETE", member).status, 204);
+    EXPECT_EQ(members()[0]["via"], "rule") << "by hand no longer, but the rule still holds";
+
+    EXPECT_EQ(admind().as_operator("PUT", path, {{"max", "9"}, {"rules", rules("chemistry")}}).status, 200);
+    EXPECT_EQ(members().size(), 0u);
+    EXPECT_TRUE(limit().is_null());
+    EXPECT_EQ(admind().as_operator("PUT", path, {{"max", "9"}, {"rules", rules("physics")}}).status, 200);
+    EXPECT_EQ(limit()["coins"], "9");
+}
+
 TEST(Groups, match_says_which_rule_takes_whom) {
     const std::string group = new_group({{"rules", Json::array({{{"field", "affiliation"}, {"contains", "staff@"}},
                                                                 {{"field", "org.unit"}, {"equals", "physics"}}})}});

@@ -238,7 +238,7 @@ async function checkWorld(world, globalAccess, apiConsent) {
   }
 }
 
-const ROUNDS = [{ globalAccess: B, apiConsent: true }, { globalAccess: A, apiConsent: true }, { globalAccess: B, apiConsent: false }];
+const ROUNDS = [{ globalAccess: B, apiConsent: false }, { globalAccess: B, apiConsent: true }, { globalAccess: A, apiConsent: true }];
 for (const { globalAccess, apiConsent } of ROUNDS) {
   const title = `global ${globalAccess}, api.consent ${apiConsent}`;
   const world = randomWorld();
@@ -259,6 +259,8 @@ test('P59 a notice that changes asks nobody again, until an administrator says s
   assert.equal((await badges(entry)).get('row-14'), 'consented');
   await stack.sql("update models set notice_version = 2, ack_message = 'Be more careful.' where name = 'row-14'");
   assert.equal((await badges(entry)).get('row-14'), 'consented');
-  await stack.sql("update models set consent_since = 2 where name = 'row-14'");
-  await waitFor('REST to ask again', async () => (await badges(entry)).get('row-14') === 'need_consent');
+  const [{ id }] = (await stack.rest('GET', '/admin/models?q=row-14')).data;
+  await stack.rest('POST', `/admin/models/${id}/ask-again`);
+  assert.equal((await badges(entry)).get('row-14'), 'need_consent');
+  await waitFor('the gate to ask again', async () => (await ask(entry.key, 'row-14')) === '403 model_consent_required');
 });

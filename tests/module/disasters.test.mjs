@@ -27,12 +27,12 @@ before(async () => {
 after(() => stack?.stop());
 
 /// Runs shell lines as an operator would; status and output.
-function shell(lines) {
+function shell(lines, more = {}) {
   const { instance } = stack;
   const bin = path.dirname(instance.program('lumen-admind'));
   const env = {
     ...process.env, ...instance.admindEnvironment(), PATH: `${bin}:${process.env.PATH}`, LUMEN_CONFIG: instance.configFile,
-    LUMEN_DATABASE_URL: instance.postgres.url, BACKUP: backup, REDIS_DIR: instance.redis.dataDir,
+    LUMEN_DATABASE_URL: instance.postgres.url, BACKUP: backup, REDIS_DIR: instance.redis.dataDir, ...more,
   };
   try {
     return { status: 0, output: execFileSync('sh', ['-e', '-c', lines], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }) };
@@ -262,4 +262,24 @@ test('a statement read page by page says who, when, why, before and after, and a
   const prize = rows.find((row) => row.reason === 'a prize');
   assert.match(prize.actor, /./);
   assert.match(prize.time, /^\d{4}-\d\d-\d\dT/);
+});
+
+test('the command on the page exports a statement as CSV, and its rows re-add', async () => {
+  const client = await Client.create();
+  await client.ask();
+  await client.booked();
+  const { status, output } = shell(`cd "$BACKUP"; ${block('statement-csv')} cat statement.csv`, {
+    LUMEN_URL: stack.url, LUMEN_OPERATOR_TOKEN: stack.operator.token, ACCOUNT: client.account,
+  });
+  assert.equal(status, 0, output);
+  const [head, ...lines] = output.trim().split('\r\n').map((line) => line.split(','));
+  const coins = (line, name) => nano(line[head.indexOf(name)]);
+  assert.ok(lines.length >= 3);
+  let balance = 0n;
+  for (const line of lines) {
+    assert.equal(coins(line, 'balance_before'), balance);
+    balance += coins(line, 'amount');
+    assert.equal(coins(line, 'balance_after'), balance);
+  }
+  assert.equal(balance, client.balance);
 });
