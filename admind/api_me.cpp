@@ -38,7 +38,9 @@ Json chat_json(pqxx::transaction_base& transaction, AccountId account) {
         " coalesce((extract(epoch from max(t.last_used_at)) * 1000)::bigint, 0) last_used_ms"
         " from api_keys k join key_totals t on t.key_id = k.id where k.account_id = $1 and k.kind = 'chat'",
         account);
-    Json chat{{"conversations", 0}};
+    const auto kept =
+        transaction.exec_params("select conversations from account_conversations where account_id = $1", account);
+    Json chat{{"conversations", kept.empty() ? 0 : kept[0][0].as<std::int64_t>()}};
     put_use(chat, rows[0]);
     return chat;
 }

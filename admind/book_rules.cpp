@@ -48,8 +48,7 @@ constexpr Rule kRules[] = {
     {"I16: spent is the sum of costs, of keys and of quarters",
      "select b.account_id, b.spent, e.cost as rows, x.cost as archived, k.spent as keys, q.cost as quarters "
      "from account_balances b left join ledger_archived_accounts x on x.account_id = b.account_id "
-     "left join (select account_id, sum(cost) as cost from ledger_events where kind in (1, 5, 6) group by account_id) "
-     "e "
+     "left join (select account_id, sum(cost) as cost from charged_use group by account_id) e "
      "on e.account_id = b.account_id "
      "left join (select account_id, sum(spent) as spent from key_totals group by account_id) k "
      "on k.account_id = b.account_id "
@@ -61,7 +60,7 @@ constexpr Rule kRules[] = {
      "select b.account_id, b.requests, b.tokens_in, b.tokens_out, k.requests as keys, q.requests as quarters "
      "from account_balances b left join ledger_archived_accounts x on x.account_id = b.account_id "
      "left join (select account_id, sum(tokens_in) as tokens_in, sum(tokens_out) as tokens_out "
-     "from ledger_events where kind in (1, 5, 6) group by account_id) e on e.account_id = b.account_id "
+     "from charged_use group by account_id) e on e.account_id = b.account_id "
      "left join (select account_id, sum(requests) as requests, sum(tokens_in) as tokens_in, "
      "sum(tokens_out) as tokens_out from key_totals group by account_id) k on k.account_id = b.account_id "
      "left join (select account_id, sum(requests) as requests, sum(tokens_in) as tokens_in, "

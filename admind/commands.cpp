@@ -1,5 +1,6 @@
 #include "admind/commands.h"
 
+#include <chrono>
 #include <filesystem>
 #include <iostream>
 
@@ -8,6 +9,7 @@
 #include "admind/inspect.h"
 #include "admind/key_setup.h"
 #include "admind/migrations.h"
+#include "admind/ncsa_import.h"
 #include "admind/operator_tokens.h"
 #include "admind/reconcile_job.h"
 #include "admind/sessions.h"
@@ -121,6 +123,36 @@ int revoke_key(Workshop& workshop, AccountId account, KeyId key) {
     return say(revocation.in_force);
 }
 
+/// Where NCSA Lumen's database is, and whether its keys can work here: from its own config.yaml.
+std::optional<std::string> ncsa_database(const Settings& here, const std::string& config, const std::string& database) {
+    if (config.empty()) {
+        if (database.empty()) std::cerr << "name NCSA Lumen's config.yaml, or its database with --database\n";
+        return database.empty() ? std::nullopt : std::optional(database);
+    }
+    // Its own environment is not ours: what the file says counts.
+    const SettingsResult there = load_settings(config, Environment{});
+    if (!there.settings) {
+        for (const Finding& finding : there.findings) {
+            if (finding.severity == Finding::Severity::error)
+                std::cerr << finding.path << ": " << finding.reason << "\n";
+        }
+        return std::nullopt;
+    }
+    if (there.settings->app.encryption_key != here.app.encryption_key) {
+        std::cerr << "app.encryption_key differs from NCSA Lumen's: its keys would not work here\n";
+        return std::nullopt;
+    }
+    return database.empty() ? there.settings->app.database_url : database;
+}
+
+void print_report(const NcsaReport& report, bool dry_run) {
+    for (const auto& [kind, counts] : report.kinds) {
+        std::cout << kind << ": " << counts.found << " found, " << counts.made << (dry_run ? " would come" : " came")
+                  << " over, " << counts.there << " there before, " << counts.skipped << " skipped\n";
+    }
+    for (const std::string& remark : report.remarks) std::cout << remark << "\n";
+}
+
 /// Compares the two stores now; silence is agreement.
 int reconcile(Workshop& workshop) {
     RedisLink redis(workshop.live.current()->redis_url, kRedisTimeout);
@@ -140,6 +172,31 @@ int inspect_one(Workshop& workshop, const std::string& what, const std::string& 
     if (inspect(redis, what, id, std::cout)) return 0;
     std::cerr << "Redis has no such " << what << "\n";
     return 1;
+}
+
+int import_from_ncsa(Workshop& workshop, const std::string& config, const std::string& database, bool dry_run) {
+    const std::shared_ptr<const Settings> settings = workshop.live.current();
+    const auto source = ncsa_database(*settings, config, database);
+    if (!source) return 1;
+    if (*source == settings->app.database_url) {
+        std::cerr << "Lumen needs a database of its own: app.database.url is NCSA Lumen's\n";
+        return 1;
+    }
+    const auto began = std::chrono::steady_clock::now();
+    const NcsaReport report =
+        import_ncsa(workshop.services, *settings, read_ncsa(*source), dry_run ? ImportMode::dry_run : ImportMode::real);
+    print_report(report, dry_run);
+    const auto took =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
+    std::cout << "took " << took << " ms\n";
+    if (dry_run) {
+        std::cout << "a dry run: nothing was written\n";
+        return 0;
+    }
+    if (report.pending) std::cout << "recorded, but not all of it is in force: the daemon goes on with it\n";
+    const int drift = reconcile(workshop);
+    std::cout << (drift == 0 ? "reconciled: Redis and the book agree\n" : "Redis and the book do not agree\n");
+    return drift;
 }
 
 }  // namespace
@@ -186,6 +243,11 @@ void Commands::add_to(CLI::App& app) {
         ->required()
         ->check(CLI::IsMember({"account", "key", "hold", "bucket"}));
     inspected->add_option("id", inspected_id_)->required();
+    CLI::App* ncsa = app.add_subcommand("import-ncsa", "Bring over what NCSA Lumen's database holds; may be run again");
+    ncsa->add_option("config", ncsa_config_, "its config.yaml, for its database and its key secret");
+    ncsa->add_option("--database", ncsa_database_, "its database, instead of the one its config.yaml names");
+    ncsa->add_flag("--dry-run", dry_run_, "say what would come over, write nothing");
+    ncsa->fallthrough();
     for (CLI::App* group : {token, user, key}) {
         group->fallthrough();
         for (CLI::App* command : group->get_subcommands({})) command->fallthrough();
@@ -203,6 +265,7 @@ int Commands::run(const CLI::App& app, Settings settings) {
     Workshop workshop(std::move(settings));
     if (app.got_subcommand("reconcile")) return reconcile(workshop);
     if (app.got_subcommand("inspect")) return inspect_one(workshop, inspected_, inspected_id_);
+    if (app.got_subcommand("import-ncsa")) return import_from_ncsa(workshop, ncsa_config_, ncsa_database_, dry_run_);
     if (given("token", "create")) return create_token(workshop, token_name_, token_scope_);
     if (given("user", "create")) return make_user(workshop, email_, user_name_);
     if (given("user", "deactivate")) return activate_user(workshop, email_, false);

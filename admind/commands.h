@@ -28,6 +28,9 @@ class Commands {
     RebuildOptions rebuild_;
     std::string inspected_;  ///< what kind of thing
     std::string inspected_id_;
+    std::string ncsa_config_;
+    std::string ncsa_database_;
+    bool dry_run_ = false;
 };
 
 }  // namespace lumen::admind

@@ -85,7 +85,7 @@ const BOOK_RULES = {
     select b.account_id, b.spent, coalesce(e.cost, 0) as cost
       from account_balances b
       left join (select account_id, sum(cost) as cost
-                   from ledger_events where kind in (1, 5, 6) group by account_id) e using (account_id)
+                   from charged_use group by account_id) e using (account_id)
      where b.spent <> coalesce(e.cost, 0)`,
   'I16: spent = Σ of its keys': `
     select b.account_id, b.spent, coalesce(k.spent, 0) as keys

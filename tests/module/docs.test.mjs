@@ -58,6 +58,7 @@ const TABLE = [
     ['redis-cli -s', { run: { edit: (text) => `status=0; timeout 1 ${text.replace(/ +#.*/, '')} || status=$?; [ $status = 124 ]`, prints: /^OK/ } }],
   ] }],
   ['docs/develop.md', 'perf record', { never: 'profilers are not among the packages that the tests install' }],
+  ['docs/import-ncsa.md', 'lumen-admind import-ncsa', { by: ['tests/module/import_ncsa.test.mjs', "run('import-ncsa'"] }],
   ['docs/install.md', 'packaging/build-packages.sh', { by: ['tests/package/packages.test.mjs', 'packaging/build-packages.sh'] }],
   ['docs/install.md', 'docker build', { never: 'there is no engine; tests/package/containers.test.mjs makes both images by hand' }],
   ['docs/install.md', 'cd packaging/container', { run: { edit: (text) => COMPOSE_READS + text, in: 'packaging' } }],
