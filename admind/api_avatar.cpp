@@ -2,7 +2,6 @@
 #include "admind/api_parts.h"
 #include "admind/handlers.h"
 #include "admind/remote_pages.h"
-#include "admind/request_fields.h"
 
 namespace lumen::admind {
 
@@ -33,18 +32,6 @@ Answer get_my_avatar(const Call& call) {
     answer.headers.emplace_back("Content-Security-Policy", "default-src 'none'; sandbox");
     answer.headers.emplace_back("X-Content-Type-Options", "nosniff");
     return answer;
-}
-
-Answer patch_me(const Call& call) {
-    RequestFields fields(call.body);
-    const auto wanted = fields.word("avatar", Need::required, {"gravatar", "initials"});
-    if (auto refused = fields.refusal()) return Answer(std::move(*refused));
-    PgPool::Lease lease = call.services.postgres.acquire();
-    pqxx::work transaction(*lease);
-    transaction.exec_params0("update users set avatar = $2 where id = $1", call.caller.user, *wanted);
-    Json me = me_json(call, transaction, call.caller.user, call.caller.account);
-    transaction.commit();
-    return {200, std::move(me)};
 }
 
 }  // namespace lumen::admind

@@ -4,6 +4,8 @@
 #include "admind/avatar.h"
 #include "admind/bounds.h"
 #include "admind/handlers.h"
+#include "admind/pg_values.h"
+#include "admind/request_fields.h"
 
 namespace lumen::admind {
 
@@ -67,11 +69,20 @@ std::string avatar_address(const std::string& kind, const std::string& name, con
     return "/api/v1/me/avatar?v=" + kind + "-" + gravatar_hash(email + " " + name).substr(0, 12);
 }
 
+/// What the person wants, and what the site can do.
+Json notices_json(const NoticeSettings& site, bool mail, bool webhook) {
+    return {{"mail", mail},
+            {"webhook", webhook},
+            {"offers_mail", !site.mail.host.empty()},
+            {"offers_webhook", !site.webhook_url.empty()},
+            {"low_balance_percent", site.low_balance_percent}};
+}
+
 }  // namespace
 
 Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account) {
-    const auto person =
-        transaction.exec_params1("select name, email, coalesce(avatar, '') from users where id = $1", user);
+    const auto person = transaction.exec_params1(
+        "select name, email, coalesce(avatar, ''), notice_mail, notice_webhook from users where id = $1", user);
     const auto name = person[0].as<std::string>();
     const auto email = person[1].as<std::string>();
     const AvatarChoice avatar = avatar_choice(call.settings, person[2].as<std::string>());
@@ -86,6 +97,7 @@ Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t
             {"avatar", avatar.kind},
             {"avatar_choice", avatar.may_change},
             {"avatar_url", avatar_address(avatar.kind, name, email)},
+            {"notices", notices_json(call.settings.notices, person[3].as<bool>(), person[4].as<bool>())},
             {"groups", groups_json(transaction, account)},
             {"coins_used", coins_json(NanoCoins(known ? totals[0]["spent"].as<std::int64_t>() : 0))},
             {"tokens_used", {{"input", in}, {"output", out}, {"total", in + out}}},
@@ -100,6 +112,30 @@ Answer get_me(const Call& call) {
     PgPool::Lease lease = call.services.postgres.acquire();
     pqxx::work transaction(*lease);
     return {200, me_json(call, transaction, call.caller.user, call.caller.account)};
+}
+
+Answer patch_me(const Call& call) {
+    RequestFields fields(call.body);
+    const auto avatar = fields.word("avatar", Need::optional, {"gravatar", "initials"});
+    std::optional<bool> mail;
+    std::optional<bool> webhook;
+    if (const Json* wanted = fields.object("notices")) {
+        RequestFields notices(*wanted);
+        mail = notices.boolean("mail", Need::optional);
+        webhook = notices.boolean("webhook", Need::optional);
+        fields.take_errors("notices", notices);
+    }
+    if (auto refused = fields.refusal()) return Answer(std::move(*refused));
+    PgPool::Lease lease = call.services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    transaction.exec_params0(
+        "update users set avatar = coalesce(nullif($2, ''), avatar),"
+        " notice_mail = coalesce(nullif($3, '')::boolean, notice_mail),"
+        " notice_webhook = coalesce(nullif($4, '')::boolean, notice_webhook) where id = $1",
+        call.caller.user, avatar.value_or(""), sql_optional(mail), sql_optional(webhook));
+    Json me = me_json(call, transaction, call.caller.user, call.caller.account);
+    transaction.commit();
+    return {200, std::move(me)};
 }
 
 Answer get_profile(const Call& call) {

@@ -7,6 +7,7 @@
 #include "admind/leader.h"
 #include "admind/metrics_page.h"
 #include "admind/migrations.h"
+#include "admind/notice_sender.h"
 
 namespace lumen::admind {
 
@@ -101,7 +102,8 @@ Answer get_metrics(const Call& call) {
     }
     Answer answer;
     answer.text = metrics_text(call.services.ledger_jobs->metrics(), call.services.other_jobs(),
-                               call.services.config == nullptr || call.services.config->status().valid);
+                               call.services.config == nullptr || call.services.config->status().valid,
+                               call.services.notices->metrics());
     answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
     return answer;
 }

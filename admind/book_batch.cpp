@@ -129,6 +129,7 @@ BookedTotals book_batch(pqxx::transaction_base& transaction, const EventBatch& b
     update_balances(transaction, batch, booked);
     add_key_totals(transaction, batch, booked);
     add_usage_quarters(transaction, batch);
+    booked.crossings = note_crossings(transaction, batch);
     return booked;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "admind/event_batch.h"
+#include "admind/notices.h"
 #include "lumen_core/live_message.h"
 
 namespace lumen::admind {
@@ -24,10 +25,12 @@ struct KeyTotals {
 struct BookedTotals {
     std::vector<std::pair<AccountId, LiveTotals>> accounts;
     std::vector<KeyTotals> keys;
+    std::vector<Crossing> crossings;
 };
 
-/// Rows, then the balances they lead to, then the counters. Throws LedgerAlarm if an account does not stand where the
-/// batch begins, and pqxx::unique_violation if an event is there already: both mean that stream and book disagree.
+/// Rows, then the balances they lead to, then the counters, then notices of what ran empty. Throws LedgerAlarm if an
+/// account does not stand where the batch begins, and pqxx::unique_violation if an event is there already: both mean
+/// that stream and book disagree.
 BookedTotals book_batch(pqxx::transaction_base& transaction, const EventBatch& batch);
 
 }  // namespace lumen::admind

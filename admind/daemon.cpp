@@ -10,18 +10,22 @@
 #include "admind/bounds.h"
 #include "admind/json_log.h"
 #include "admind/routes.h"
+#include "admind/site_state.h"
 
 namespace lumen::admind {
 
 namespace {
 
 constexpr std::size_t kLedgerConnections = 4;
+constexpr std::size_t kNoticeConnections = 3;  // one a job
 constexpr std::chrono::seconds kLookAtFile{2};
 constexpr std::chrono::seconds kLookAtLead{1};
 constexpr std::chrono::milliseconds kLookAtSettings{100};  // a start waits for this
 constexpr std::chrono::seconds kSettleAgain{60};           // heals what a crash or an outage left half done
 constexpr std::chrono::seconds kPublishAgain{5};           // Redis may have lost the catalogue
-constexpr std::chrono::seconds kResolveAgain{30};          // hosts of model servers
+constexpr std::chrono::seconds kLookForNotices{1};
+constexpr std::chrono::seconds kCleanNoticesUp{30};
+constexpr std::chrono::seconds kResolveAgain{30};  // hosts of model servers
 
 LedgerJobsSettings jobs_settings(const Settings& settings, const std::string& state_directory) {
     LedgerJobsSettings jobs;
@@ -80,6 +84,9 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
       publisher_(settings_, postgres_, redis_),
       endpoints_(redis_),
       prober_(settings_, postgres_, redis_),
+      notice_postgres_(settings_.current()->app.database_url, kNoticeConnections,
+                       settings_.current()->app.database_pool_timeout),
+      notices_(notice_postgres_, settings_, leader_),
       services_{settings_,
                 postgres_,
                 redis_,
@@ -96,7 +103,8 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
                 &remote_pages_,
                 &recent_requests_,
                 &oidc_,
-                &config_},
+                &config_,
+                &notices_},
       seen_file_(file_stamp(config_.path())) {
     config_.load();  // for what it says of the file; the settings are those that were given
     const auto add = [&](const char* name, std::chrono::milliseconds interval, std::function<void()> run) {
@@ -108,6 +116,9 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
     add("probe_endpoints", kLookAtLead, [this] {
         if (leader_.is_leader()) prober_.run();
     });
+    add("notice_mails", kLookForNotices, [this] { notices_.send_mails(); });
+    add("notice_webhooks", kLookForNotices, [this] { notices_.send_webhooks(); });
+    add("notice_clean_up", kCleanNoticesUp, [this] { notices_.clean_up(); });
 }
 
 Daemon::~Daemon() {
@@ -179,6 +190,7 @@ void Daemon::apply_settings_as_leader() {
             settle_all_accounts(services_, *settings_.current());
         else
             apply_settings_everywhere(services_, *settings_.current(), term, config_.status().hash);
+        tell_site_changes(services_, *settings_.current());
     } catch (...) {
         const std::lock_guard lock(settings_mutex_);
         applied_term_ = 0;

@@ -16,6 +16,7 @@
 #include "admind/leader.h"
 #include "admind/ledger_book.h"
 #include "admind/live_settings.h"
+#include "admind/notice_sender.h"
 #include "admind/oidc_provider.h"
 #include "admind/periodic_job.h"
 #include "admind/recent_requests.h"
@@ -62,6 +63,8 @@ class Daemon {
     RemotePages remote_pages_;
     RecentRequests recent_requests_;
     OidcProvider oidc_;
+    PgPool notice_postgres_;  ///< a mail server that hangs keeps no page waiting for a connection
+    NoticeSender notices_;
     Services services_;
 
     std::mutex settings_mutex_;

@@ -116,10 +116,14 @@ void EventBatch::add(Bucket bucket, std::int64_t bseq, const LedgerEvent& event)
 
 void EventBatch::count_money(const LedgerEvent& event) {
     AccountSums& sums = accounts_[event.account];
-    if (sums.last_seq == 0) sums.first_seq = event.seq;
+    if (sums.last_seq == 0) {
+        sums.first_seq = event.seq;
+        sums.highest = event.balance_after.nano() - event.delta.nano();
+    }
     sums.last_seq = event.seq;
     sums.delta += event.delta.nano();
     sums.balance = event.balance_after.nano();
+    sums.highest = std::max(sums.highest, sums.balance);
     sums.opn = std::max(sums.opn, event.opn);
     sums.last_refill_hour = std::max(sums.last_refill_hour, event.last_refill_hour);
 }

@@ -36,6 +36,7 @@ struct AccountSums {
     std::int64_t last_seq = 0;
     std::int64_t delta = 0;
     std::int64_t balance = 0;  ///< after the last event
+    std::int64_t highest = 0;  ///< balance there was, before the first event or after any of them
     std::int64_t opn = 0;
     std::int64_t last_refill_hour = 0;
     std::int64_t cost = 0;

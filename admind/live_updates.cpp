@@ -53,6 +53,7 @@ void LiveUpdates::changed(const BookedTotals& booked) {
         update.totals = totals;
         if (!std::exchange(update.waiting, true)) ++waiting_;
     }
+    for (const Crossing& crossing : booked.crossings) accounts_[crossing.account].crossing = crossing;
     for (const KeyTotals& key : booked.keys) {
         const auto found = accounts_.find(key.account);
         if (found == accounts_.end()) continue;  // nothing but lates: their correction follows
@@ -69,7 +70,12 @@ void LiveUpdates::changed(const BookedTotals& booked) {
 LiveMessage LiveUpdates::message_of(Account& update) {
     LiveMessage message;
     message.totals = update.totals;
-    if (update.keys.size() > kMaxLiveEvents) {
+    if (update.crossing) {
+        message.events.push_back({LiveEventKind::notice, to_text(crossing_json(*update.crossing))});
+        update.crossing.reset();
+    }
+    const std::size_t room = kMaxLiveEvents - message.events.size();
+    if (update.keys.size() > room) {
         message.events.push_back({LiveEventKind::key, "{}"});  // too many to name: the page loads them again
     } else {
         for (const KeyTotals& key : update.keys) message.events.push_back({LiveEventKind::key, key_json(key)});

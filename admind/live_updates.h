@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -35,7 +36,8 @@ class LiveUpdates {
  private:
     struct Account {
         LiveTotals totals;
-        std::vector<KeyTotals> keys;  ///< those that changed since the last message
+        std::vector<KeyTotals> keys;       ///< those that changed since the last message
+        std::optional<Crossing> crossing;  ///< the last one since the last message
         bool waiting = false;
         std::chrono::steady_clock::time_point last{};
     };

@@ -32,9 +32,24 @@ void add_jobs(prometheus::Registry& registry, const std::vector<JobStatus>& jobs
     }
 }
 
+void add_notices(prometheus::Registry& registry, const NoticeMetrics& notices) {
+    auto& sent = prometheus::BuildCounter()
+                     .Name("lumen_notices_sent_total")
+                     .Help("Notices of empty wallets that were taken by their receiver.")
+                     .Register(registry);
+    sent.Add({{"channel", "mail"}}).Increment(static_cast<double>(notices.mails_sent));
+    sent.Add({{"channel", "webhook"}}).Increment(static_cast<double>(notices.webhooks_sent));
+    counter(registry, "lumen_notice_failures_total", "Attempts to deliver a notice that failed.",
+            notices.failed_attempts);
+    gauge(registry, "lumen_notices_pending", "Notices still to be delivered.", static_cast<double>(notices.pending));
+    gauge(registry, "lumen_notices_dead", "Notices of the last 30 days that were given up; notice_deliveries says why.",
+          static_cast<double>(notices.dead));
+}
+
 }  // namespace
 
-std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs, bool config_valid) {
+std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs, bool config_valid,
+                         const NoticeMetrics& notices) {
     // A registry of the moment: the numbers are kept where they arise.
     prometheus::Registry registry;
     constexpr double kNanoPerCoin = 1e9;
@@ -59,6 +74,7 @@ std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatu
           static_cast<double>(ledger.redis_findings.size()));
     gauge(registry, "lumen_config_valid",
           "1: lumen.yaml as it was last read has no errors; 0: an older one is in force.", config_valid ? 1 : 0);
+    add_notices(registry, notices);
     std::vector<JobStatus> jobs = ledger.jobs;
     jobs.insert(jobs.end(), other_jobs.begin(), other_jobs.end());
     add_jobs(registry, jobs);

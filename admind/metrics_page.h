@@ -5,10 +5,12 @@
 #include <vector>
 
 #include "admind/jobs.h"
+#include "admind/notice_sender.h"
 
 namespace lumen::admind {
 
 /// `config_valid`: lumen.yaml as it was last read has no errors.
-std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs, bool config_valid);
+std::string metrics_text(const LedgerMetrics& ledger, const std::vector<JobStatus>& other_jobs, bool config_valid,
+                         const NoticeMetrics& notices);
 
 }  // namespace lumen::admind

@@ -177,9 +177,9 @@ Exchange exchange_once(const FetchRequest& request, const FetchRules& rules, std
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &exchange);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "lumen-admind");
     if (headers) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
-    if (request.form) {
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.form->size()));
-        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request.form->c_str());
+    if (const auto& posted = request.form ? request.form : request.body; posted) {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, static_cast<long>(posted->size()));
+        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, posted->c_str());
     }
     const CURLcode result = curl_easy_perform(easy);
     if (result == CURLE_OK) {
@@ -235,7 +235,7 @@ Fetched fetch(const FetchRequest& request, const FetchRules& rules) {
         const std::string next = absolute(now.url, exchange.location);
         if (next.empty()) return refused("redirected to nowhere");
         // Credentials and forms were meant for the first host only.
-        now = FetchRequest{next, {}, std::nullopt};
+        now = FetchRequest{next, {}, std::nullopt, std::nullopt};
     }
 }
 

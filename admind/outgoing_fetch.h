@@ -29,6 +29,7 @@ struct FetchRequest {
     std::string url;
     std::vector<std::pair<std::string, std::string>> headers{};
     std::optional<std::string> form{};  ///< POST of application/x-www-form-urlencoded; never sent on by a redirect
+    std::optional<std::string> body{};  ///< POST of these bytes; `headers` name their type. Likewise never sent on
 };
 
 struct Fetched {

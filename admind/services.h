@@ -16,6 +16,7 @@ namespace lumen::admind {
 
 class Leader;
 class LedgerJobs;
+class NoticeSender;
 class RecentRequests;
 class RemotePages;
 class OidcProvider;
@@ -33,8 +34,9 @@ struct Services {
     std::function<std::vector<JobStatus>()> other_jobs{};
     RemotePages* remote_pages = nullptr;  ///< likewise
     RecentRequests* recent_requests = nullptr;
-    OidcProvider* oidc = nullptr;  ///< as ledger_jobs
-    ConfigFile* config = nullptr;  ///< of the daemon
+    OidcProvider* oidc = nullptr;           ///< as ledger_jobs
+    ConfigFile* config = nullptr;           ///< of the daemon
+    const NoticeSender* notices = nullptr;  ///< as ledger_jobs
 };
 
 }  // namespace lumen::admind

@@ -371,6 +371,7 @@ SettingsResult read_settings(std::string_view yaml, const Environment& environme
         read_api(root, settings);
         read_chat(root);
         read_limits(root, settings);
+        read_notices(root, settings);
         read_people(root, report, settings);
         read_models(root, report, settings);
         cross_check(report, settings);

@@ -105,6 +105,24 @@ struct HealthSettings {
     std::chrono::seconds timeout{5};
 };
 
+/// Notices of wallets that run empty; a way without an address is not offered.
+enum class MailSecurity : std::uint8_t { starttls, tls, none };
+struct MailSettings {
+    std::string host;  ///< of the SMTP server; empty: no mail
+    std::uint16_t port = 0;
+    MailSecurity security = MailSecurity::starttls;
+    std::string username;
+    std::string password;
+    std::string from;
+    std::string ca_file;  ///< empty: the system's certificates
+};
+struct NoticeSettings {
+    int low_balance_percent = 20;  ///< of the limit
+    std::string webhook_url;       ///< empty: no webhook
+    std::string webhook_secret;    ///< the bytes that sign
+    MailSettings mail;
+};
+
 /// `model_access` of a group, user or project: names as written; a name in both lists is blocked.
 struct AccessSettings {
     std::optional<AccessRule> fallback;
@@ -185,6 +203,7 @@ struct Settings {
     ApiSettings api;
     RateSettings rates;
     HealthSettings health;
+    NoticeSettings notices;
     AccessRule default_access = AccessRule::blocked;
     BudgetRule default_budget;
     bool default_strict = false;

@@ -5,6 +5,7 @@
 #include "admind/group_rules.h"
 #include "admind/json.h"
 #include "admind/pg_values.h"
+#include "admind/site_state.h"
 #include "lumen_core/catalogue.h"
 
 namespace lumen::admind {
@@ -369,6 +370,7 @@ void apply_settings(pqxx::transaction_base& transaction, const Settings& setting
     apply_groups(transaction, settings);
     apply_users(transaction, settings);
     apply_projects(transaction, settings);
+    apply_site_state(transaction, settings);
 }
 
 void forget_settings(pqxx::transaction_base& transaction, AccountId account) {

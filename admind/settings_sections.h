@@ -14,6 +14,8 @@ namespace lumen::admind {
 void read_people(Section& root, SettingsReport& report, Settings& settings);
 /// models, with their prices and endpoints.
 void read_models(Section& root, SettingsReport& report, Settings& settings);
+/// notices.
+void read_notices(Section& root, Settings& settings);
 /// What only the whole shows: names in lists that nothing has, free models, contradictions.
 void cross_check(SettingsReport& report, Settings& settings);
 

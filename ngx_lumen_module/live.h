@@ -13,7 +13,8 @@
 //   key      {id, requests, tokens, coins, last_used_at}: the counters of one key now, as in /me/keys. With an id alone
 //            {id}: something else of the key changed (new, renamed, deleted): load the keys again
 //   model    {model, status} or {model, access}: what changed of a row of /me/models. {}: load the models again
-//   notice   {announcement} of the site: show it; empty: take it away
+//   notice   {announcement} of the site: show it; empty: take it away; {}: read it again. Or of the wallet, when a
+//            charge took it to a threshold: {notice: "low_balance" or "exhausted", id, balance, limit, at}
 //
 // `id:` (of balance events) names a state of the wallet. A browser that comes back with it as Last-Event-ID gets no
 // `balance` if nothing changed. A comment comes every 15 s; a stream that is silent for 40 s is dead. At most 4 events

@@ -10,7 +10,7 @@ export async function signIn(stack, { user, account, lifeMs = 3_600_000 }) {
   const cookie = randomBytes(32).toString('hex');
   const now = Date.now();
   await stack.redis('HSET', sessionKey(cookie), 'user', String(user), 'account', String(account), 'created', String(now),
-    'expires', String(now + lifeMs));
+    'expires', String(now + lifeMs), 'used', String(now));
   return cookie;
 }
 

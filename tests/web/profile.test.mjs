@@ -23,6 +23,7 @@ before(async () => {
       app: { avatar: 'initials', announcement: '', support: { address: 'help@ncsa.illinois.edu', subject: 'Lumen' } },
       groups: { staff: {}, 'illinois-computes': {} },
       users: { [OWNER]: { groups: ['staff', 'illinois-computes'] } },
+      notices: { webhook: { url: 'http://127.0.0.1:9/in', secret: 'a secret of the webhook, long enough' } },
     },
   });
   owner = await stack.operator.createUser({ email: OWNER, name: 'Ada Lovelace', limits: { max: '50', refresh: '0.1', starting: '12.45', mode: 'soft' }, keyName: 'first' });
@@ -300,6 +301,22 @@ test('P26 P30 web chat is one row of five, with zeros and a dash before the firs
   const row = page.getByRole('region', { name: 'Web Chat' });
   assert.deepEqual(await row.locator('dt').allInnerTexts(), ['Conversations', 'Requests', 'Tokens', 'Coins', 'Last Used']);
   assert.deepEqual(await row.locator('dd').allInnerTexts(), ['0', '0', '0', '0.00', '—']);
+});
+
+test('notices are asked for on the page, by the ways that the site has', async () => {
+  await open();
+  const section = page.getByRole('region', { name: 'Notices' });
+  assert.match(await section.innerText(), /at most 20 % of the limit/);
+  const box = section.getByRole('checkbox');
+  assert.equal(await box.count(), 1, 'this site sends no mail');
+  assert.equal(await box.isChecked(), false);
+  await section.getByLabel('through the webhook of this site').check();
+  await section.getByText('Notices are on').waitFor({ state: 'attached' });
+  assert.equal((await browser.rest('GET', '/me')).body.notices.webhook, true);
+  await browser.go('/profile');
+  assert.equal(await box.isChecked(), true);
+  await box.uncheck();
+  await waitFor('it to be off', async () => (await browser.rest('GET', '/me')).body.notices.webhook === false);
 });
 
 test('F4 F5 P25 L24 the forecast and the profile are nobody else\'s', async () => {

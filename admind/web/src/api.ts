@@ -42,6 +42,8 @@ export interface Me {
   /** May the person choose? */
   avatar_choice: boolean;
   avatar_url: string;
+  /** What the person wants to hear of, and what the site can do. */
+  notices: { mail: boolean; webhook: boolean; offers_mail: boolean; offers_webhook: boolean; low_balance_percent: number };
   groups: string[];
   coins_used: Coins;
   tokens_used: { input: number; output: number; total: number };

@@ -4,6 +4,7 @@ import { call, textOf, type Key, type Model, type Profile } from './api';
 import { Keys } from './keys';
 import { useFresh } from './live';
 import { ModelAccess } from './model_access';
+import { Notices } from './notices';
 import { ProfileCard, WebChat } from './profile_card';
 import { merged, pushed, type ProfileState } from './profile_state';
 import { drawPage, drawShell, Failed } from './shell';
@@ -36,6 +37,7 @@ function Page({ first }: { first: Profile }) {
       <WebChat chat={me.chat} />
       <Keys active={profile.keys.data} clock={clock} models={usable} onChanged={showKeys} />
       <ModelAccess enabled={profile.models.data} onChanged={showModels} />
+      <Notices me={me} onChanged={load} />
     </>
   );
 }

@@ -86,7 +86,10 @@ export function pushed(before: ProfileState, { event, data }: Push): { state: Pr
     const rows = profile.models.data.map((row) => (row.model === fresh.model ? { ...row, ...fresh } : row));
     return next({ ...profile, models: { ...profile.models, data: rows } }, fresh.access !== undefined);
   }
-  if (event === 'notice' && typeof data.announcement === 'string') {
+  if (event === 'notice') {
+    // Of a wallet that ran low: the balance comes by itself, and the page says the rest.
+    if (data.notice !== undefined) return next(profile, false);
+    if (typeof data.announcement !== 'string') return next(profile, true);
     return next({ ...profile, site: { ...profile.site, announcement: data.announcement } }, false);
   }
   return next(profile, false);
