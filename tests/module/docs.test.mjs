@@ -64,7 +64,7 @@ const TABLE = [
   ['docs/install.md', 'cd packaging/container', { run: { edit: (text) => COMPOSE_READS + text, in: 'packaging' } }],
   ['docs/install.md', 'kubectl apply', { never: 'there is no cluster; tests/package/containers.test.mjs holds its names against the manifests' }],
   ['docs/install.md', 'cd "$NGINX_SOURCE"', { run: { edit: (text) => MAKE_SHOWS + text, nginxSource: true } }],
-  ['docs/install.md', 'cd "$OPENRESTY_SOURCE"', { never: 'no registry has OpenResty\'s release; its nginx was tried by tests/package/other_nginx.sh' }],
+  ['docs/install.md', 'cd "$OPENRESTY_SOURCE"', { never: 'no registry has OpenResty\'s release' }],
   ['docs/install.md', 'tests/package/other_nginx.sh', { never: 'it compiles an nginx for minutes; it is itself a test' }],
   ['docs/operations.md', 'lumen-admind rebuild', { run: { prints: /./ } }],
   ['docs/operations.md', "pg_dump --format=custom --table='ledger_archive", { run: {} }],
