@@ -271,7 +271,7 @@ test('P45 P50 P51 P53 P54 Delete: asks by name, ends the key at once, keeps its 
 test('P55 P56 P57 P58 P62 P63 every model with its access and status; blocked ones too', async () => {
   await waitFor('the probes to have found the dead server', async () => (await browser.rest('GET', '/me/models')).body.data.some((model) => model.status === 'degraded'));
   await open();
-  assert.deepEqual(await names(modelTable()), ['closed', 'demo', 'homeless', 'limping', 'org/careful']);
+  assert.deepEqual(await names(modelTable()), ['closed', 'demo', 'homeless', 'limping', 'long', 'org/careful']);
   const cells = async (name) => (await modelRow(name).getByRole('cell').allInnerTexts()).slice(4).map((text) => text.replace(/\s+/g, ' '));
   assert.deepEqual(await cells('closed'), ['✕ Blocked', 'ok']);
   assert.deepEqual(await cells('demo'), ['✓ Allowed', 'ok']);
