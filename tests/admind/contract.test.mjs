@@ -31,7 +31,7 @@ function run(headers, ...options) {
     '--suppress-health-check', 'all', '--generation-database', 'none', '--no-color', '--warnings', 'off',
     // The gate's own, and without an end: tests/module/live.test.mjs.
     '--exclude-path', '/api/v1/me/events',
-    // Its 502 is listed, and means another's server: tests/admind/web_pages_test.cpp.
+    // What it answers depends on a server outside: its 502 is listed.
     '--exclude-path', '/api/v1/readmes/{name}',
     ...headers.flatMap((header) => ['-H', header]), ...options];
   return new Promise((resolve) => {
