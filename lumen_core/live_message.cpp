@@ -130,7 +130,10 @@ std::optional<LiveMessage> parse_live_message(std::string_view text) {
     if (document["events"].get(events) == simdjson::SUCCESS && !read_events(events, message)) return std::nullopt;
     if (document["end"].get(message.ends_all) != simdjson::SUCCESS) message.ends_all = false;
     std::string_view session;
-    if (document["end_session"].get(session) == simdjson::SUCCESS) message.ends_session = session;
+    if (document["end_session"].get(session) == simdjson::SUCCESS) {
+        if (session.find_first_not_of("0123456789abcdef") != std::string_view::npos) return std::nullopt;
+        message.ends_session = session;
+    }
     return message;
 }
 

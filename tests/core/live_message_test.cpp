@@ -48,7 +48,8 @@ TEST(LiveMessage, an_event_stays_on_one_line_however_it_was_written) {
 TEST(LiveMessage, what_is_no_message_is_refused_and_what_is_newer_is_passed_over) {
     for (const char* text :
          {"", "null", "[]", "{", R"({"totals":{"used":1,"in":1,"out":1}})", R"({"totals":{"used":"x","in":1,"out":1}})",
-          R"({"events":[{"event":"key"}]})", R"({"events":[{"event":"key","data":"text"}]})"}) {
+          R"({"events":[{"event":"key"}]})", R"({"events":[{"event":"key","data":"text"}]})", R"({"end_session":"\b"})",
+          R"({"end_session":"its name"})"}) {
         EXPECT_FALSE(parse_live_message(text)) << text;
     }
     EXPECT_FALSE(parse_live_message("{\"x\":\"" + std::string(kMaxLiveMessageBytes, 'x') + "\"}"));
