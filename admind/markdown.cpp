@@ -2,6 +2,7 @@
 
 #include <md4c.h>
 
+#include <cstdint>
 #include <vector>
 
 namespace lumen::admind {
