@@ -161,7 +161,7 @@ Json read_page(pqxx::transaction_base& transaction, const PageRequest& page, con
                                        order_of(page, column) + " limit " + std::to_string(page.limit + 1));
     // One row more than asked for says whether the list goes on in the direction of reading.
     const auto limit = static_cast<std::size_t>(page.limit);
-    const bool goes_on = rows.size() > limit;
+    const bool goes_on = static_cast<std::size_t>(rows.size()) > limit;
     const std::size_t count = std::min<std::size_t>(rows.size(), limit);
     const auto row_at = [&](std::size_t place) {
         return rows[static_cast<pqxx::result::size_type>(page.backwards ? count - 1 - place : place)];
