@@ -55,7 +55,8 @@ const KINDS = [
 ];
 for (const { name, head = '', more } of KINDS) {
   test(`${FLOODS} connections at once with ${name}: refused as JSON, and others are served`, async () => {
-    await served();
+    // As many that behave come first: what the worker keeps for so many connections is not the flood's.
+    await Promise.all(Array.from({ length: FLOODS }, served));
     const before = residentBytes();
     const floods = Array.from({ length: FLOODS }, () => flood(HEAD + head, more));
     for (let i = 0; i < 10; i++) await served();
@@ -69,8 +70,8 @@ for (const { name, head = '', more } of KINDS) {
       assert.equal(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))).error.type, 'invalid_request_error');
     }
     const grown = residentBytes() - before;
-    // Its header buffers and pools are 45 KB a connection; the allocator rounds up.
-    assert.ok(grown < FLOODS * 96 * 1024, `the memory of a flood is bounded: ${grown} bytes`);
+    // Of a connection: header buffers 33 KB, some 350 headers of 70 bytes in nginx's list, pools 7 KB; 64.5 KB in all.
+    assert.ok(grown < FLOODS * 72 * 1024, `the memory of a flood is bounded: ${grown} bytes`);
     await served();
   });
 }
