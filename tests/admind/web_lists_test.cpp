@@ -46,5 +46,18 @@ TEST(Lists, go_forth_and_back_over_ties_and_nulls) {
     EXPECT_EQ(admind().as_operator("GET", "/api/v1/admin/users?sort=shoe").code(), "invalid_sort");
 }
 
+TEST(Lists, come_as_csv_that_is_no_formula) {
+    const std::string mark = "csv-" + std::to_string(unix_ms_now());
+    const HttpReply made = admind().as_operator("POST", "/api/v1/admin/users",
+                                                {{"email", mark + "@example.edu"}, {"name", "=cmd(\"a\",1)"}});
+    ASSERT_EQ(made.status, 201);
+    const HttpReply csv = admind().as_operator("GET", "/api/v1/admin/users?format=csv&q=" + mark);
+    ASSERT_EQ(csv.status, 200) << csv.text;
+    EXPECT_EQ(csv.header("content-type"), "text/csv; charset=utf-8");
+    EXPECT_EQ(csv.text.substr(0, 22), "id,account,name,email,");
+    EXPECT_NE(csv.text.find("\"'=cmd(\"\"a\"\",1)\"," + mark + "@example.edu"), std::string::npos) << csv.text;
+    EXPECT_EQ(admind().as_operator("GET", "/api/v1/admin/users?format=xml").code(), "invalid_request");
+}
+
 }  // namespace
 }  // namespace lumen::admind
