@@ -1,7 +1,6 @@
 // What hostile or broken clients send: headers without end, and requests that never end. The gate refuses in its own
 // words, keeps its memory, and serves the others meanwhile.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
@@ -87,7 +86,7 @@ test('requests that never end are given up in time, and hold no coins', async ()
     // Every other one ends in its headers, the rest in its body.
     const head = `${HEAD}Authorization: Bearer ${key}\r\nContent-Length: ${body.length}\r\n`;
     socket.write(i % 2 === 0 ? head : `${head}\r\n${body.slice(0, 20)}`);
-    return once(socket, 'close');
+    return new Promise((resolve) => { socket.once('close', resolve); });
   });
   await served();
   await Promise.all(halves);
