@@ -22,6 +22,8 @@ export class Operator {
       method,
       headers: {
         authorization: `Bearer ${this.token}`,
+        // A connection of its own: one kept idle may be closed by a reload just as the next call is written to it.
+        connection: 'close',
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         // Every call is one intent: a repeat by the network's fault is none of its own.
         ...(method === 'POST' ? { 'idempotency-key': randomUUID() } : {}),
