@@ -287,7 +287,7 @@ DecisionOutcome decide_bucket(PgPool& postgres, RedisLink& redis, Bucket bucket,
     auto connection = postgres.acquire();
     pqxx::work transaction(*connection);
     BucketBook book = read_bucket_book(transaction, bucket);
-    const std::string replication_id = redis.master_replication_id();
+    const std::string replication_id = redis.master_replication_id(bucket);
     if (replication_id.empty()) {
         outcome.failure = "the server is a replica";
         return outcome;

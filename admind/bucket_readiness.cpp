@@ -38,31 +38,26 @@ int BucketReadiness::not_ready() const {
     return not_ready_;
 }
 
-std::string BucketReadiness::replication_id() const {
-    std::lock_guard lock(mutex_);
-    return replication_id_;
-}
-
-std::vector<Bucket> BucketReadiness::find_unready(const std::string& replication_id) {
+std::vector<Bucket> BucketReadiness::find_unready(const ReplicationIds& ids) {
     for (int i = 0; i < kBuckets; ++i) redis_.append({"HGET", bucket_key(static_cast<Bucket>(i), "meta"), "ready"});
     std::vector<Bucket> unready;
     for (int i = 0; i < kBuckets; ++i) {
-        const RedisReply token = redis_.next();
-        if (reply_text(token.get()).substr(0, replication_id.size()) != replication_id) {
-            unready.push_back(static_cast<Bucket>(i));
-        }
+        const auto bucket = static_cast<Bucket>(i);
+        const RedisReply token = redis_.next_of_any();
+        const std::string& id = ids[bucket];
+        if (id.empty() || reply_text(token.get()).substr(0, id.size()) != id) unready.push_back(bucket);
     }
     return unready;
 }
 
 /// A book that lost its last commits may not know this master any more: nothing would be drained from it.
-void BucketReadiness::add_forgotten_by_the_book(std::vector<Bucket>& unready, const std::string& replication_id) {
+void BucketReadiness::add_forgotten_by_the_book(std::vector<Bucket>& unready, const ReplicationIds& ids) {
     try {
         auto connection = postgres_.acquire();
         pqxx::read_transaction transaction(*connection);
-        for (const auto& row :
-             transaction.exec_params("select bucket from stream_positions where source <> $1", replication_id)) {
+        for (const auto& row : transaction.exec("select bucket, source from stream_positions")) {
             const auto bucket = static_cast<Bucket>(row[0].as<int>());
+            if (row[1].as<std::string>() == ids[bucket]) continue;
             if (std::find(unready.begin(), unready.end(), bucket) == unready.end()) unready.push_back(bucket);
         }
     } catch (const std::exception&) {
@@ -71,15 +66,32 @@ void BucketReadiness::add_forgotten_by_the_book(std::vector<Bucket>& unready, co
 }
 
 /// After a promotion the old master may take writes until it misses its replicas (min-replicas-max-lag).
-void BucketReadiness::note_master(const std::string& replication_id) {
-    if (replication_id == this->replication_id()) return;
-    not_before_ = std::chrono::steady_clock::now();
-    const RedisReply info = redis_.command({"INFO", "replication"});
-    if (was_promoted(reply_text(info.get())) && configured_seconds(redis_, "min-replicas-to-write").count() > 0) {
-        not_before_ += configured_seconds(redis_, "min-replicas-max-lag") + std::chrono::seconds(1);
+void BucketReadiness::note_masters(const ReplicationIds& ids) {
+    const auto now = std::chrono::steady_clock::now();
+    for (int i = 0; i < kBuckets; ++i) {
+        const auto bucket = static_cast<Bucket>(i);
+        const std::string& id = ids[bucket];
+        if (id.empty() || std::find(masters_.begin(), masters_.end(), id) != masters_.end() ||
+            not_before_.count(id) > 0) {
+            continue;
+        }
+        auto not_before = now;
+        const RedisReply info = redis_.at(bucket).command({"INFO", "replication"});
+        if (was_promoted(reply_text(info.get())) && configured_seconds(redis_, "min-replicas-to-write").count() > 0) {
+            not_before += configured_seconds(redis_, "min-replicas-max-lag") + std::chrono::seconds(1);
+        }
+        not_before_[id] = not_before;
     }
-    std::lock_guard lock(mutex_);
-    replication_id_ = replication_id;
+    masters_ = ids;
+    for (auto it = not_before_.begin(); it != not_before_.end();) {
+        const bool gone = std::find(ids.begin(), ids.end(), it->first) == ids.end();
+        it = gone ? not_before_.erase(it) : std::next(it);
+    }
+}
+
+bool BucketReadiness::may_serve(Bucket bucket, std::chrono::steady_clock::time_point now) const {
+    const auto not_before = not_before_.find(masters_[bucket]);
+    return !masters_[bucket].empty() && (not_before == not_before_.end() || not_before->second <= now);
 }
 
 std::vector<BucketReport> BucketReadiness::make_ready(const std::vector<Bucket>& buckets) {
@@ -108,11 +120,11 @@ std::vector<BucketReport> BucketReadiness::make_ready(const std::vector<Bucket>&
 std::vector<BucketReport> BucketReadiness::check() {
     std::vector<Bucket> unready;
     try {
-        const std::string id = redis_.master_replication_id();
-        if (id.empty()) throw RedisUnavailable("redis: the server is a replica");
-        note_master(id);
-        unready = find_unready(id);
-        add_forgotten_by_the_book(unready, id);
+        const ReplicationIds ids = redis_.replication_ids();
+        if (ids == ReplicationIds{}) throw RedisUnavailable("redis: the server is a replica");
+        note_masters(ids);
+        unready = find_unready(ids);
+        add_forgotten_by_the_book(unready, ids);
     } catch (...) {
         redis_.drop();
         std::lock_guard lock(mutex_);
@@ -123,10 +135,11 @@ std::vector<BucketReport> BucketReadiness::check() {
     std::vector<Bucket> todo;
     for (Bucket bucket : unready) {
         const auto blocked = blocked_until_.find(bucket);
-        if (blocked == blocked_until_.end() || blocked->second <= now) todo.push_back(bucket);
+        const bool blocked_still = blocked != blocked_until_.end() && blocked->second > now;
+        if (!blocked_still && may_serve(bucket, now)) todo.push_back(bucket);
     }
     std::vector<BucketReport> reports;
-    if (now >= not_before_ && !todo.empty()) reports = make_ready(todo);
+    if (!todo.empty()) reports = make_ready(todo);
     int left = static_cast<int>(unready.size());
     for (const BucketReport& report : reports) {
         blocked_until_.erase(report.bucket);

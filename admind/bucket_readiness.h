@@ -34,12 +34,12 @@ class BucketReadiness {
     std::vector<BucketReport> check();
     /// Buckets out of service at the last look; all of them while Redis cannot be asked.
     int not_ready() const;
-    std::string replication_id() const;
 
  private:
-    std::vector<Bucket> find_unready(const std::string& replication_id);
-    void add_forgotten_by_the_book(std::vector<Bucket>& unready, const std::string& replication_id);
-    void note_master(const std::string& replication_id);
+    std::vector<Bucket> find_unready(const ReplicationIds& ids);
+    void add_forgotten_by_the_book(std::vector<Bucket>& unready, const ReplicationIds& ids);
+    void note_masters(const ReplicationIds& ids);
+    bool may_serve(Bucket bucket, std::chrono::steady_clock::time_point now) const;
     std::vector<BucketReport> make_ready(const std::vector<Bucket>& buckets);
 
     PgPool& postgres_;
@@ -47,11 +47,12 @@ class BucketReadiness {
     std::chrono::milliseconds redis_timeout_;
     std::string spool_directory_;
     RedisLink redis_;
-    std::chrono::steady_clock::time_point not_before_{};  ///< an old master may still take writes until then
+    ReplicationIds masters_;  ///< at the last look
+    /// By replication id, of masters that were promoted: an old one may still take writes until then.
+    std::map<std::string, std::chrono::steady_clock::time_point> not_before_;
     std::map<Bucket, std::chrono::steady_clock::time_point> blocked_until_;
     mutable std::mutex mutex_;
     int not_ready_ = kBuckets;
-    std::string replication_id_;
 };
 
 }  // namespace lumen::admind

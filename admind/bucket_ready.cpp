@@ -23,11 +23,17 @@ std::vector<const BookAccount*> tell_differences(RedisLink& redis, const ConfigD
 
 /// Hours that passed while the bucket was out of service; admission would credit them too, but pages show balances.
 void credit_refills_due(RedisLink& redis, const BookBalances& balances) {
-    for (const auto& [account, balance] : balances) {
-        if (!balance.refilled) continue;
-        RefillCall call(account, -1);
+    std::vector<AccountId> accounts;
+    const auto send = [&] {
+        RefillCall call(accounts.data(), accounts.size(), -1);
         redis.append(call);
+        accounts.clear();
+    };
+    for (const auto& [account, balance] : balances) {
+        if (balance.refilled) accounts.push_back(account);
+        if (accounts.size() == RefillCall::kMostAccounts) send();
     }
+    if (!accounts.empty()) send();
     while (redis.outstanding() > 0) redis.next();
 }
 
@@ -62,7 +68,7 @@ BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucke
     auto connection = postgres.acquire();
     pqxx::work transaction(*connection);
     BucketBook book = read_bucket_book(transaction, bucket);
-    const std::string replication_id = redis.master_replication_id();
+    const std::string replication_id = redis.master_replication_id(bucket);
     if (replication_id.empty()) {
         outcome.reason = "the server is a replica";
         return outcome;

@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <unordered_set>
+#include <utility>
 
 #include "admind/config_sync.h"
 #include "admind/pg_arrays.h"
@@ -17,6 +19,7 @@ namespace {
 
 constexpr std::size_t kEventsPerRead = 10'000;
 constexpr std::size_t kCallsPerPipeline = 1'000;
+constexpr std::size_t kNewCallsPerPipeline = 32;  ///< each of several accounts or keys
 
 struct KeptHolds {
     struct Sums {
@@ -101,6 +104,130 @@ bool all_accepted(RedisLink& redis, const std::vector<Script>& calls) {
     return accepted;
 }
 
+LoadAccountArguments money_of(AccountId account, const BookBalance& balance, const KeptHolds& holds) {
+    LoadAccountArguments arguments;
+    arguments.account = account;
+    arguments.balance = balance.balance;
+    arguments.seq = balance.seq;
+    arguments.opn = balance.opn;
+    arguments.last_refill_hour = balance.last_refill_hour;
+    const auto held = holds.accounts.find(account);
+    if (held != holds.accounts.end()) {
+        arguments.held = NanoCoins(held->second.amount);
+        arguments.holds = held->second.count;
+    }
+    return arguments;
+}
+
+KeyCounters counters_of(KeyId key, const KeptHolds& holds, const std::map<KeyId, std::int64_t>& cap_use) {
+    KeyCounters counters;
+    const auto used = cap_use.find(key);
+    if (used != cap_use.end()) counters.cap_used = NanoCoins(used->second);
+    const auto held = holds.keys.find(key);
+    if (held != holds.keys.end()) {
+        counters.cap_held = NanoCoins(held->second.amount);
+        counters.holds = held->second.count;
+    }
+    return counters;
+}
+
+/// Loads what Redis has nothing of, as many in a call as fit, and finds out what it has.
+class NewLoader {
+ public:
+    NewLoader(RedisLink& redis, Bucket bucket, const std::string& nonce)
+        : redis_(redis), bucket_(bucket), nonce_(nonce) {}
+
+    /// Of what is added, by the order of adding: is it for the calls that compare versions?
+    void add(StoredHash hash) {
+        const std::size_t texts = LoadNewCall::texts_of(hash);
+        const std::size_t bytes = LoadNewCall::bytes_of(hash);
+        const bool fits_alone = texts <= LoadNewCall::kMostTexts && bytes <= LoadNewCall::kMostBytes;
+        if (texts_ + texts > LoadNewCall::kMostTexts || bytes_ + bytes > LoadNewCall::kMostBytes) send();
+        left_.push_back(!fits_alone);
+        if (!fits_alone) return;
+        texts_ += texts;
+        bytes_ += bytes;
+        hashes_.push_back(std::move(hash));
+        at_.push_back(left_.size() - 1);
+    }
+    /// False when that rebuild does not run any more.
+    bool finish() {
+        send();
+        take_replies();
+        return runs_;
+    }
+    bool left(std::size_t index) const { return left_[index]; }
+
+ private:
+    void send() {
+        texts_ = bytes_ = 0;
+        if (hashes_.empty()) return;
+        LoadNewCall call(bucket_, nonce_, hashes_);
+        redis_.append(call);
+        sent_.insert(sent_.end(), at_.begin(), at_.end());
+        hashes_.clear();
+        at_.clear();
+        if (redis_.outstanding() >= kNewCallsPerPipeline) take_replies();
+    }
+    void take_replies() {
+        std::size_t i = 0;
+        while (redis_.outstanding() > 0) {
+            const RedisReply reply = redis_.next();
+            if (reply->type == REDIS_REPLY_ERROR) throw RedisError(reply->str);
+            std::string_view lines = reply_text(reply.get());
+            while (!lines.empty() && i < sent_.size()) {
+                const Reply answer = parse_reply(Script::load_new, next_reply_line(lines)).reply;
+                left_[sent_[i++]] = answer != Reply::ok;
+                runs_ = runs_ && answer != Reply::nonce;
+            }
+        }
+        sent_.clear();
+    }
+
+    RedisLink& redis_;
+    Bucket bucket_;
+    const std::string& nonce_;
+    std::vector<StoredHash> hashes_;
+    std::vector<std::size_t> at_;    ///< of hashes_, in left_
+    std::vector<std::size_t> sent_;  ///< of those whose replies are still to come
+    std::vector<bool> left_;
+    std::size_t texts_ = 0;
+    std::size_t bytes_ = 0;
+    bool runs_ = true;
+};
+
+/// What is left for the calls that compare versions: accounts and keys that Redis knows something of. None: another
+/// reconciliation began.
+std::optional<BucketBook> load_new(const BucketBook& book, RedisLink& redis, const std::string& nonce,
+                                   const KeptHolds& holds, const std::map<KeyId, std::int64_t>& cap_use) {
+    NewLoader loader(redis, book.bucket, nonce);
+    for (const BookAccount& account : book.accounts) {
+        const AccountId id = account.config.account;
+        const auto balance = book.balances.find(id);
+        loader.add(
+            stored_account(config_in_redis(account.config), account.consents,
+                           money_of(id, balance != book.balances.end() ? balance->second : BookBalance{}, holds)));
+    }
+    for (const BookKey& key : book.keys) {
+        loader.add(stored_key(key.config, counters_of(key.config.key, holds, cap_use)));
+    }
+    if (!loader.finish()) return std::nullopt;
+    BucketBook rest;
+    rest.bucket = book.bucket;
+    rest.position = book.position;
+    std::size_t i = 0;
+    for (const BookAccount& account : book.accounts) {
+        if (!loader.left(i++)) continue;
+        rest.accounts.push_back(account);
+        const auto balance = book.balances.find(account.config.account);
+        if (balance != book.balances.end()) rest.balances.insert(*balance);
+    }
+    for (const BookKey& key : book.keys) {
+        if (loader.left(i++)) rest.keys.push_back(key);
+    }
+    return rest;
+}
+
 bool load_accounts(const BucketBook& book, RedisLink& redis, const std::string& nonce, const KeptHolds& holds) {
     std::vector<Script> calls;
     bool accepted = true;
@@ -109,18 +236,7 @@ bool load_accounts(const BucketBook& book, RedisLink& redis, const std::string& 
         calls.clear();
     };
     for (const auto& [account, balance] : book.balances) {
-        LoadAccountArguments arguments;
-        arguments.account = account;
-        arguments.balance = balance.balance;
-        arguments.seq = balance.seq;
-        arguments.opn = balance.opn;
-        arguments.last_refill_hour = balance.last_refill_hour;
-        const auto held = holds.accounts.find(account);
-        if (held != holds.accounts.end()) {
-            arguments.held = NanoCoins(held->second.amount);
-            arguments.holds = held->second.count;
-        }
-        LoadAccountCall call(nonce, arguments);
+        LoadAccountCall call(nonce, money_of(account, balance, holds));
         redis.append(call);
         calls.push_back(Script::load_account);
         if (calls.size() >= kCallsPerPipeline) flush();
@@ -138,15 +254,7 @@ bool load_keys(const BucketBook& book, RedisLink& redis, const std::string& nonc
         calls.clear();
     };
     for (const BookKey& key : book.keys) {
-        KeyCounters counters;
-        const auto used = cap_use.find(key.config.key);
-        if (used != cap_use.end()) counters.cap_used = NanoCoins(used->second);
-        const auto held = holds.keys.find(key.config.key);
-        if (held != holds.keys.end()) {
-            counters.cap_held = NanoCoins(held->second.amount);
-            counters.holds = held->second.count;
-        }
-        SetKeyCall call(key.config, nonce, counters);
+        SetKeyCall call(key.config, nonce, counters_of(key.config.key, holds, cap_use));
         redis.append(call);
         calls.push_back(Script::set_key);
         if (calls.size() >= kCallsPerPipeline) flush();
@@ -155,27 +263,28 @@ bool load_keys(const BucketBook& book, RedisLink& redis, const std::string& nonc
     return accepted;
 }
 
-/// The writes that no script does, all or none, and none if another reconciliation began meanwhile.
+/// What is left of a bucket that begins anew, in one piece, and nothing if another reconciliation began meanwhile.
+constexpr std::string_view kResetScript = R"lua(#!lua flags=allow-oom
+-- KEYS  1 {b}:meta  2 {b}:events  3 {b}:done0  4 {b}:done1  5 {b}:holds
+-- ARGV  1 nonce  2 bseq  3 epoch  4 and on: holds that are dropped
+if redis.call('HGET', KEYS[1], 'nonce') ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+for i = 4, #ARGV do redis.call('HDEL', KEYS[5], ARGV[i]) end
+redis.call('HSET', KEYS[1], 'bseq', ARGV[2], 'epoch', ARGV[3])
+return 1
+)lua";
+
 bool reset_bucket(RedisLink& redis, Bucket bucket, const StreamPosition& next, const std::string& nonce,
                   const std::vector<std::string>& dropped_holds) {
-    const std::string meta = bucket_key(bucket, "meta");
-    const std::string holds = bucket_key(bucket, "holds");
+    std::vector<std::string> keys;
+    for (const char* name : {"meta", "events", "done0", "done1", "holds"}) keys.push_back(bucket_key(bucket, name));
     const std::string bseq = std::to_string(next.last_bseq);
     const std::string epoch = std::to_string(next.epoch);
-    redis.command({"WATCH", meta});
-    if (reply_text(redis.command({"HGET", meta, "nonce"}).get()) != nonce) {
-        redis.command({"UNWATCH"});
-        return false;
-    }
-    redis.append({"MULTI"});
-    redis.append({"DEL", bucket_key(bucket, "events"), bucket_key(bucket, "done0"), bucket_key(bucket, "done1")});
-    for (const std::string& request : dropped_holds) redis.append({"HDEL", holds, request});
-    redis.append({"HSET", meta, "bseq", bseq, "epoch", epoch});
-    redis.append({"EXEC"});
-    while (redis.outstanding() > 1) redis.next();
-    const RedisReply done = redis.next();
-    if (done->type == REDIS_REPLY_ERROR) throw RedisError(done->str);
-    return done->type == REDIS_REPLY_ARRAY;
+    std::vector<std::string_view> command{"EVAL", kResetScript, "5"};
+    command.insert(command.end(), keys.begin(), keys.end());
+    command.insert(command.end(), {nonce, bseq, epoch});
+    command.insert(command.end(), dropped_holds.begin(), dropped_holds.end());
+    return redis.command(command)->integer == 1;
 }
 
 }  // namespace
@@ -222,10 +331,13 @@ RebuildResult rebuild_bucket(pqxx::transaction_base& transaction, RedisLink& red
     const KeptHolds holds = sort_holds(transaction, redis, book);
     result.holds_kept = holds.kept;
     result.holds_dropped = holds.dropped.size();
+    const std::map<KeyId, std::int64_t> cap_use = read_cap_use(transaction, book.bucket);
     // The position comes last: until then a crash leaves Redis as one that obviously lost something.
-    if (!load_accounts(book, redis, nonce, holds)) return result;
-    if (!load_keys(book, redis, nonce, holds, read_cap_use(transaction, book.bucket))) return result;
-    tell_accounts_of_rebuild(redis, book.accounts);
+    const std::optional<BucketBook> rest =
+        redis_position.epoch < 0 ? load_new(book, redis, nonce, holds, cap_use) : book;
+    if (!rest || !load_accounts(*rest, redis, nonce, holds)) return result;
+    if (!load_keys(*rest, redis, nonce, holds, cap_use)) return result;
+    tell_accounts_of_rebuild(redis, rest->accounts);
     result.done = reset_bucket(redis, book.bucket, {book.position.last_bseq, next_epoch, {}}, nonce, holds.dropped);
     return result;
 }

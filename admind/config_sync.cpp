@@ -56,12 +56,6 @@ int append_account(RedisLink& redis, const AccountConfig& config,
     return calls + 1;
 }
 
-AccountConfig at_redis_version(const AccountConfig& config) {
-    AccountConfig wire = config;
-    wire.version = version_in_redis(config.version);
-    return wire;
-}
-
 /// What Redis has of an account's money part, and whether its bucket can credit hours.
 struct AccountInRedis {
     bool known = false;
@@ -76,7 +70,7 @@ AccountInRedis read_account_in_redis(RedisLink& redis, AccountId account) {
     const std::string hash = account_key(account);
     redis.append({"HMGET", hash, "ver", "lim", "rate", "unl"});
     redis.append({"HGET", meta, "ready"});
-    redis.append({"INFO", "replication"});
+    redis.at(account_bucket(account)).append({"INFO", "replication"});
     const RedisReply fields = redis.next();
     const RedisReply token = redis.next();
     const RedisReply info = redis.next();
@@ -92,8 +86,14 @@ AccountInRedis read_account_in_redis(RedisLink& redis, AccountId account) {
 
 }  // namespace
 
+AccountConfig config_in_redis(const AccountConfig& config) {
+    AccountConfig wire = config;
+    wire.version = version_in_redis(config.version);
+    return wire;
+}
+
 Told tell_account(RedisLink& redis, const BookAccount& account) {
-    AccountConfig config = at_redis_version(account.config);
+    AccountConfig config = config_in_redis(account.config);
     const AccountInRedis found = read_account_in_redis(redis, config.account);
     const bool same_money =
         found.limit == config.limit && found.rate == config.rate && found.unlimited == config.unlimited;
@@ -130,7 +130,7 @@ void tell_key(RedisLink& redis, const BookKey& key) {
 void tell_accounts_of_rebuild(RedisLink& redis, const std::vector<BookAccount>& accounts) {
     std::vector<AccountId> replies;
     for (const BookAccount& account : accounts) {
-        const int calls = append_account(redis, at_redis_version(account.config), account.consents);
+        const int calls = append_account(redis, config_in_redis(account.config), account.consents);
         replies.insert(replies.end(), static_cast<std::size_t>(calls), account.config.account);
     }
     for (AccountId account : replies) expect_accepted(Script::set_account, redis.next(), "account", account);
@@ -173,8 +173,8 @@ void load_lookups(RedisLink& redis, Bucket lookup_bucket, const std::vector<Book
     }
 }
 
-bool replicated(RedisLink& redis) {
-    const RedisReply info = redis.command({"INFO", "replication"});
+bool replicated(RedisLink& redis, Bucket bucket) {
+    const RedisReply info = redis.at(bucket).command({"INFO", "replication"});
     if (reply_text(info.get()).find("\nconnected_slaves:0") != std::string_view::npos) return true;
     const std::string wait_ms = std::to_string(kReplicaWait.count());
     const RedisReply acknowledged = redis.blocking_command({"WAIT", "1", wait_ms}, kReplicaWait);

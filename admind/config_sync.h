@@ -18,6 +18,9 @@ constexpr std::int64_t version_in_redis(std::int64_t book_version) noexcept {
     return 2 * book_version;
 }
 
+/// With Redis's version.
+AccountConfig config_in_redis(const AccountConfig& config);
+
 enum class Told {
     all,
     all_but_money,  ///< tell again when the bucket is ready
@@ -44,8 +47,8 @@ ConfigDifferences compare_config(RedisLink& redis, const std::vector<BookAccount
 /// The lookup entries of one bucket of key hashes.
 void load_lookups(RedisLink& redis, Bucket lookup_bucket, const std::vector<BookLookup>& lookups);
 
-/// Waits until a replica has all that this link wrote; true at once where there is none. A revocation that a failover
-/// could forget is not in force.
-bool replicated(RedisLink& redis);
+/// Waits until a replica has all that this link wrote to the bucket's server; true at once where there is none. A
+/// revocation that a failover could forget is not in force.
+bool replicated(RedisLink& redis, Bucket bucket);
 
 }  // namespace lumen::admind

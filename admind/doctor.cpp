@@ -184,37 +184,43 @@ void look_at_memory(Findings& findings, std::string_view memory) {
 }
 
 void look_at_buckets(Findings& findings, RedisLink& redis) {
-    const std::string id = redis.master_replication_id();
-    if (id.empty()) return findings.fail("it is a replica", "point redis.url to the master");
+    const ReplicationIds ids = redis.replication_ids();
+    if (!redis.clustered() && ids[0].empty()) return findings.fail("it is a replica", "point redis.url to the master");
     for (int i = 0; i < kBuckets; ++i) redis.append({"HGET", bucket_key(static_cast<Bucket>(i), "meta"), "ready"});
     int unready = 0;
     for (int i = 0; i < kBuckets; ++i) {
-        const RedisReply token = redis.next();
-        if (reply_text(token.get()).substr(0, id.size()) != id) ++unready;
+        const RedisReply token = redis.next_of_any();
+        const std::string& id = ids[static_cast<std::size_t>(i)];
+        if (id.empty() || reply_text(token.get()).substr(0, id.size()) != id) ++unready;
     }
     if (unready == 0) return findings.ok("all " + std::to_string(kBuckets) + " buckets are in service");
     findings.fail(std::to_string(unready) + " buckets are out of service: their accounts get 503",
                   "a running lumen-admind brings them back; its log names those that a person must decide about");
 }
 
+/// One server, or one node of a Cluster.
+void examine_server(Findings& findings, RedisLink& redis) {
+    const RedisReply server = redis.command({"INFO", "server"});
+    const std::string version = info_value(reply_text(server.get()), "redis_version");
+    if (std::atoi(version.c_str()) < kOldestRedisMajor) {
+        findings.fail("version " + version + " is too old", "7.0 or newer is needed");
+    } else {
+        findings.ok("version " + version);
+    }
+    const RedisReply time = redis.command({"TIME"});
+    if (time->elements == 2) {
+        look_at_clock(findings, std::atof(time->element[0]->str) + std::atof(time->element[1]->str) / 1e6);
+    }
+    const RedisReply memory = redis.command({"INFO", "memory"});
+    look_at_memory(findings, reply_text(memory.get()));
+    for (const std::string& problem : check_redis_settings(redis)) findings.fail(problem, "packaging/redis.conf");
+}
+
 std::vector<Diagnosis> examine_redis(const Settings& settings) {
     Findings findings("redis");
     try {
         RedisLink redis(settings.redis_url, kRedisTimeout);
-        const RedisReply server = redis.command({"INFO", "server"});
-        const std::string version = info_value(reply_text(server.get()), "redis_version");
-        if (std::atoi(version.c_str()) < kOldestRedisMajor) {
-            findings.fail("version " + version + " is too old", "7.0 or newer is needed");
-        } else {
-            findings.ok("version " + version);
-        }
-        const RedisReply time = redis.command({"TIME"});
-        if (time->elements == 2) {
-            look_at_clock(findings, std::atof(time->element[0]->str) + std::atof(time->element[1]->str) / 1e6);
-        }
-        const RedisReply memory = redis.command({"INFO", "memory"});
-        look_at_memory(findings, reply_text(memory.get()));
-        for (const std::string& problem : check_redis_settings(redis)) findings.fail(problem, "packaging/redis.conf");
+        redis.each_master([&](RedisLink& server) { examine_server(findings, server); });
         look_at_buckets(findings, redis);
     } catch (const std::exception& problem) {
         findings.fail(problem.what(), "without it every request is refused (503 billing_unavailable)");

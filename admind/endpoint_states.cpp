@@ -13,8 +13,7 @@ constexpr std::chrono::seconds kFreshFor{1};
 constexpr std::size_t kMostGates = 256;
 constexpr int kMostScans = 10'000;
 
-std::vector<std::string> gate_keys(RedisLink& redis) {
-    std::vector<std::string> keys;
+void scan_gate_keys(RedisLink& redis, std::vector<std::string>& keys) {
     std::string cursor = "0";
     for (int scans = 0; scans < kMostScans && keys.size() < kMostGates; ++scans) {
         const RedisReply reply = redis.command(
@@ -26,6 +25,11 @@ std::vector<std::string> gate_keys(RedisLink& redis) {
         cursor = reply_text(reply->element[0]);
         if (cursor == "0") break;
     }
+}
+
+std::vector<std::string> gate_keys(RedisLink& redis) {
+    std::vector<std::string> keys;
+    redis.each_master([&](RedisLink& master) { scan_gate_keys(master, keys); });
     return keys;
 }
 

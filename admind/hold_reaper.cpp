@@ -43,8 +43,8 @@ std::int64_t HoldReaper::run() {
     }
     std::vector<Bucket> holding;
     for (int i = 0; i < kBuckets; ++i) {
-        const RedisReply token = redis_.next();
-        const RedisReply count = redis_.next();
+        const RedisReply token = redis_.next_of_any();
+        const RedisReply count = redis_.next_of_any();
         const auto bucket = static_cast<Bucket>(i);
         if (old_enough(bucket, reply_text(token.get())) && count->integer > 0) holding.push_back(bucket);
     }

@@ -192,7 +192,7 @@ bool inspect_bucket(RedisLink& redis, Bucket bucket, std::ostream& out) {
     const Fields meta = read_hash(redis, bucket_key(bucket, "meta"));
     if (meta.empty()) return false;
     const auto ready = meta.find("ready");
-    const std::string id = redis.master_replication_id();
+    const std::string id = redis.master_replication_id(bucket);
     const bool serves = ready != meta.end() && !id.empty() && ready->second.compare(0, id.size(), id) == 0;
     line(out, "serves", serves ? "yes" : "no, not reconciled for this server");
     for (const auto& [field, value] : meta) line(out, field, value);

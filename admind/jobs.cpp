@@ -186,7 +186,16 @@ void LedgerJobs::repeat_unfinished() {
     std::vector<std::string> ahead;
     for (int i = 0; i < buckets; ++i) {
         const auto bucket = static_cast<Bucket>(next_config_bucket_++ % kBuckets);
-        const ConfigRepeat repeat = repeat_bucket_config(postgres_, config_redis_, bucket);
+        const ConfigRepeat repeat = [&] {
+            try {
+                return repeat_bucket_config(postgres_, config_redis_, bucket);
+            } catch (const RedisUnavailable&) {
+                // One node of a Cluster: its buckets are told when they are put back into service.
+                if (!config_redis_.clustered()) throw;
+                config_redis_.drop();
+                return ConfigRepeat{};
+            }
+        }();
         if (repeat.ahead.empty()) continue;
         ahead.push_back("bucket=" + std::to_string(bucket) + " taken out of service: redis is ahead of the book in " +
                         repeat.ahead);
@@ -225,7 +234,14 @@ void LedgerJobs::watch_drift(Bucket bucket) {
 
 void LedgerJobs::check_redis() {
     RedisLink redis(settings_.redis_url, settings_.redis_timeout);
-    std::vector<std::string> findings = check_redis_settings(redis);
+    std::vector<std::string> findings;
+    redis.each_master([&](RedisLink& master) {
+        for (std::string& finding : check_redis_settings(master)) {
+            if (std::find(findings.begin(), findings.end(), finding) == findings.end()) {
+                findings.push_back(std::move(finding));
+            }
+        }
+    });
     std::lock_guard lock(mutex_);
     // Said when it changes, and again at the next start.
     if (findings != redis_findings_) {

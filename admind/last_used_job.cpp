@@ -53,7 +53,7 @@ std::int64_t copy_last_used(PgPool& postgres, RedisLink& redis) {
         for (const KeyUse& use : keys) redis.append({"HGET", api_key_key(use.account, use.key), "last"});
         std::vector<KeyUse> newer;
         for (const KeyUse& use : keys) {
-            const RedisReply reply = redis.next();
+            const RedisReply reply = redis.next_of_any();
             const auto last = parse_nano(reply_text(reply.get()));
             if (last && last->nano() > use.last_ms) newer.push_back({use.key, use.account, last->nano()});
         }

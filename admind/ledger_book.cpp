@@ -89,7 +89,9 @@ InForce LedgerBook::enforce_account(AccountId account) {
     if (!found) return InForce::yes;
     try {
         auto redis = redis_.acquire();
-        if (tell_account(*redis, *found) == Told::all && replicated(*redis)) return InForce::yes;
+        if (tell_account(*redis, *found) == Told::all && replicated(*redis, account_bucket(account))) {
+            return InForce::yes;
+        }
     } catch (const RedisUnavailable&) {
     } catch (const RedisError&) {
         // Loading, full, a replica: as good as away.
@@ -105,7 +107,7 @@ InForce LedgerBook::enforce_key(KeyId key) {
     try {
         auto redis = redis_.acquire();
         tell_key(*redis, *found);
-        if (replicated(*redis)) return InForce::yes;
+        if (replicated(*redis, account_bucket(found->config.account))) return InForce::yes;
     } catch (const RedisUnavailable&) {
     } catch (const RedisError&) {
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <thread>
 #include <utility>
 
 #include "admind/book_batch.h"
@@ -12,6 +13,8 @@
 namespace lumen::admind {
 
 namespace {
+
+constexpr auto kAskPause = std::chrono::milliseconds(100);
 
 /// A bucket that raised an alarm is tried again after this: an operator may have mended it.
 constexpr auto kStandStill = std::chrono::seconds(10);
@@ -53,17 +56,43 @@ void LedgerSync::read_positions() {
     positions_known_ = true;
 }
 
-std::vector<Bucket> LedgerSync::wait_for_events(std::chrono::milliseconds wait) {
-    // One blocking read over all streams: an idle drainer costs nothing, and a busy one wakes with the event.
+std::vector<Bucket> LedgerSync::awaited() const {
     const auto now = std::chrono::steady_clock::now();
+    std::vector<Bucket> buckets;
+    for (int i = 0; i < kBuckets; ++i) {
+        const auto bucket = static_cast<Bucket>(i);
+        const auto stands_still = stands_still_.find(bucket);
+        if (stands_still == stands_still_.end() || stands_still->second.until <= now) buckets.push_back(bucket);
+    }
+    return buckets;
+}
+
+/// A Cluster reads no streams of several slots at once: it is asked for the newest numbers instead, ten times a second.
+std::vector<Bucket> LedgerSync::wait_by_asking(std::chrono::milliseconds wait) {
+    const auto until = std::chrono::steady_clock::now() + wait;
+    const std::vector<Bucket> buckets = awaited();
+    for (;;) {
+        for (Bucket bucket : buckets) redis_.append({"HGET", bucket_key(bucket, "meta"), "bseq"});
+        std::vector<Bucket> ahead;
+        for (Bucket bucket : buckets) {
+            const RedisReply reply = redis_.next_of_any();
+            const auto bseq = parse_nano(reply_text(reply.get()));
+            if (bseq && bseq->nano() > position_[bucket]) ahead.push_back(bucket);
+        }
+        const auto left = until - std::chrono::steady_clock::now();
+        if (!ahead.empty() || left <= left.zero()) return ahead;
+        std::this_thread::sleep_for(std::min<std::chrono::steady_clock::duration>(left, kAskPause));
+    }
+}
+
+std::vector<Bucket> LedgerSync::wait_for_events(std::chrono::milliseconds wait) {
+    if (redis_.clustered()) return wait_by_asking(wait);
+    // One blocking read over all streams: an idle drainer costs nothing, and a busy one wakes with the event.
     std::vector<std::string> keys;
     std::vector<std::string> ids;
     keys.reserve(kBuckets);
     ids.reserve(kBuckets);
-    for (int i = 0; i < kBuckets; ++i) {
-        const auto bucket = static_cast<Bucket>(i);
-        const auto stands_still = stands_still_.find(bucket);
-        if (stands_still != stands_still_.end() && stands_still->second.until > now) continue;
+    for (Bucket bucket : awaited()) {
         keys.push_back(bucket_key(bucket, "events"));
         ids.push_back(stream_id(position_[bucket]));
     }
@@ -86,14 +115,43 @@ std::vector<Bucket> LedgerSync::wait_for_events(std::chrono::milliseconds wait) 
     return buckets;
 }
 
+/// Those of `buckets` that the next transaction takes: in turn, and each with all that it has, until there are enough.
+/// A drainer that is behind so finds an account's events together: what costs most in the book is done once for them.
+std::vector<Bucket> LedgerSync::choose(const std::vector<Bucket>& buckets) {
+    for (Bucket bucket : buckets) redis_.append({"HGET", bucket_key(bucket, "meta"), "bseq"});
+    for (Bucket bucket : buckets) {
+        const RedisReply bseq = redis_.next_of_any();
+        const std::int64_t last = parse_nano(reply_text(bseq.get())).value_or(NanoCoins()).nano();
+        // At least one: the stream has something, whatever the position that we remember.
+        share_[bucket] = static_cast<std::size_t>(std::max<std::int64_t>(1, last - position_[bucket]));
+    }
+    const auto turn = static_cast<std::size_t>(
+        std::partition_point(buckets.begin(), buckets.end(), [&](Bucket bucket) { return bucket < first_choice_; }) -
+        buckets.begin());
+    std::vector<Bucket> chosen;
+    std::size_t events = 0;
+    for (std::size_t i = 0; i < buckets.size() && events < kMaxEventsPerDrain; ++i) {
+        const Bucket bucket = buckets[(turn + i) % buckets.size()];
+        share_[bucket] = std::min(share_[bucket], kMaxEventsPerDrain - events);
+        events += share_[bucket];
+        chosen.push_back(bucket);
+    }
+    first_choice_ = chosen.back() + 1U;
+    return chosen;
+}
+
 std::vector<LedgerSync::BucketEvents> LedgerSync::lock_positions(pqxx::transaction_base& transaction,
                                                                  const std::vector<Bucket>& buckets,
-                                                                 const std::string& replication_id) {
+                                                                 const ReplicationIds& ids) {
+    std::vector<std::string> sources;
+    for (Bucket bucket : buckets) sources.push_back(ids[bucket].empty() ? "-" : ids[bucket]);
     std::vector<BucketEvents> locked;
-    for (const auto& row : transaction.exec_params(
-             "select bucket, last_bseq from stream_positions "
-             "where bucket = any($1::smallint[]) and source = $2 order by bucket for update skip locked",
-             pg_integers(buckets, [](Bucket bucket) { return static_cast<std::int64_t>(bucket); }), replication_id)) {
+    for (const auto& row :
+         transaction.exec_params("select p.bucket, p.last_bseq from stream_positions p "
+                                 "join unnest($1::smallint[], $2::text[]) as x (bucket, source) on p.bucket = x.bucket "
+                                 "where p.source = x.source order by p.bucket for update of p skip locked",
+                                 pg_integers(buckets, [](Bucket bucket) { return static_cast<std::int64_t>(bucket); }),
+                                 pg_array(sources))) {
         BucketEvents events;
         events.bucket = static_cast<Bucket>(row[0].as<int>());
         events.last_bseq = row[1].as<std::int64_t>();
@@ -103,45 +161,47 @@ std::vector<LedgerSync::BucketEvents> LedgerSync::lock_positions(pqxx::transacti
     return locked;
 }
 
-/// False if the server was another one before or after: then its events may be those of an abandoned master.
-bool LedgerSync::read_events(std::vector<BucketEvents>& buckets, const std::string& replication_id) {
-    const std::string count = std::to_string(std::max<std::size_t>(1, kMaxEventsPerDrain / buckets.size()));
+/// Leaves only buckets whose server was the same before and after: else its events may be those of an abandoned master.
+void LedgerSync::read_events(std::vector<BucketEvents>& buckets, const ReplicationIds& ids) {
     for (const BucketEvents& bucket : buckets) {
-        redis_.append(
-            {"XRANGE", bucket_key(bucket.bucket, "events"), stream_id(bucket.last_bseq + 1), "+", "COUNT", count});
+        redis_.append({"XRANGE", bucket_key(bucket.bucket, "events"), stream_id(bucket.last_bseq + 1), "+", "COUNT",
+                       std::to_string(share_[bucket.bucket])});
     }
-    redis_.append({"INFO", "replication"});
+    std::string refused;
     for (BucketEvents& bucket : buckets) {
-        bucket.entries = redis_.next();
-        if (bucket.entries->type != REDIS_REPLY_ARRAY) {
-            const std::string reason = bucket.entries->type == REDIS_REPLY_ERROR ? bucket.entries->str : "no array";
-            redis_.drop();
-            throw RedisError("XRANGE: " + reason);
-        }
+        bucket.entries = redis_.next_of_any();
+        if (bucket.entries->type == REDIS_REPLY_ARRAY) continue;
+        refused = bucket.entries->type == REDIS_REPLY_ERROR ? bucket.entries->str : "no array";
+        bucket.entries.reset();
     }
-    return master_replication_id_of(reply_text(redis_.next().get())) == replication_id;
+    const ReplicationIds now = redis_.replication_ids();
+    buckets.erase(std::remove_if(buckets.begin(), buckets.end(),
+                                 [&](const BucketEvents& bucket) {
+                                     return !bucket.entries || now[bucket.bucket] != ids[bucket.bucket];
+                                 }),
+                  buckets.end());
+    if (!buckets.empty()) return;
+    if (!refused.empty()) throw RedisError("XRANGE: " + refused);
+    throw RedisUnavailable("redis: the master changed while events were read");
 }
 
 DrainResult LedgerSync::book_events(const std::vector<Bucket>& buckets) {
     DrainResult result;
     auto connection = postgres_.acquire();
     pqxx::work transaction(*connection);
-    const std::string replication_id = redis_.master_replication_id();
-    if (replication_id.empty()) throw RedisUnavailable("redis: the server is a replica");
-    auto locked = lock_positions(transaction, buckets, replication_id);
+    const ReplicationIds ids = redis_.replication_ids();
+    if (ids == ReplicationIds{}) throw RedisUnavailable("redis: the server is a replica");
+    auto locked = lock_positions(transaction, buckets, ids);
     if (locked.empty()) return result;
-    if (!read_events(locked, replication_id))
-        throw RedisUnavailable("redis: the master changed while events were read");
+    read_events(locked, ids);
 
     std::vector<BookedEvent> events;
     std::vector<std::string> corrections;
     PgIntegers drained_buckets;
     PgIntegers drained_to;
-    const std::size_t per_bucket = std::max<std::size_t>(1, kMaxEventsPerDrain / locked.size());
     for (BucketEvents& bucket : locked) {
         auto of_bucket = consecutive_events(bucket.bucket, bucket.last_bseq, *bucket.entries);
         if (of_bucket.empty()) continue;
-        result.full = result.full || of_bucket.size() >= per_bucket;
         bucket.last_bseq = of_bucket.back().bseq;
         drained_buckets.add(bucket.bucket);
         drained_to.add(bucket.last_bseq);
@@ -196,7 +256,6 @@ DrainResult LedgerSync::book_each(const std::vector<Bucket>& buckets, const std:
             }
         }();
         all.events += one.events;
-        all.full = all.full || one.full;
         if (one.oldest_at_ms > 0 && (all.oldest_at_ms == 0 || one.oldest_at_ms < all.oldest_at_ms)) {
             all.oldest_at_ms = one.oldest_at_ms;
         }
@@ -214,8 +273,9 @@ std::vector<std::string> LedgerSync::standing_still() const {
 DrainResult LedgerSync::drain(std::chrono::milliseconds wait) {
     if (!positions_known_) read_positions();
     try {
-        const std::vector<Bucket> buckets = wait_for_events(wait);
-        if (buckets.empty()) return {};
+        const std::vector<Bucket> there = wait_for_events(wait);
+        if (there.empty()) return {};
+        const std::vector<Bucket> buckets = choose(there);
         DrainResult result = [&] {
             try {
                 return book_events(buckets);
@@ -225,9 +285,11 @@ DrainResult LedgerSync::drain(std::chrono::milliseconds wait) {
                 return book_each(buckets, clash.what());
             }
         }();
-        // Somebody else drained them, or the buckets await their reconciliation.
-        result.woken_for_nothing = result.events == 0;
-        if (result.woken_for_nothing) positions_known_ = false;
+        result.full = result.events >= kMaxEventsPerDrain || buckets.size() < there.size();
+        // Somebody else drained them, or the buckets await their reconciliation. If there are others, it is their turn
+        // now.
+        result.woken_for_nothing = result.events == 0 && buckets.size() == there.size();
+        if (result.events == 0) positions_known_ = false;
         return result;
     } catch (...) {
         positions_known_ = false;

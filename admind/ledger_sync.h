@@ -54,9 +54,12 @@ class LedgerSync {
     };
     void read_positions();
     std::vector<Bucket> wait_for_events(std::chrono::milliseconds wait);
+    std::vector<Bucket> wait_by_asking(std::chrono::milliseconds wait);
+    std::vector<Bucket> awaited() const;
+    std::vector<Bucket> choose(const std::vector<Bucket>& buckets);
     std::vector<BucketEvents> lock_positions(pqxx::transaction_base& transaction, const std::vector<Bucket>& buckets,
-                                             const std::string& replication_id);
-    bool read_events(std::vector<BucketEvents>& buckets, const std::string& replication_id);
+                                             const ReplicationIds& ids);
+    void read_events(std::vector<BucketEvents>& buckets, const ReplicationIds& ids);
     DrainResult book_events(const std::vector<Bucket>& buckets);
     DrainResult book_each(const std::vector<Bucket>& buckets, const std::string& reason);
 
@@ -66,6 +69,8 @@ class LedgerSync {
     LiveUpdates live_;
     bool positions_known_ = false;
     std::array<std::int64_t, kBuckets> position_{};  ///< may lag behind the book; only says from where to listen
+    std::array<std::size_t, kBuckets> share_{};      ///< events of a bucket that the next transaction takes
+    std::size_t first_choice_ = 0;                   ///< the bucket whose turn it is
     struct StandStill {
         std::chrono::steady_clock::time_point until{};
         std::string reason;

@@ -23,7 +23,8 @@ std::string key_json(const KeyTotals& key) {
 }  // namespace
 
 void publish_live(RedisLink& redis, AccountId account, const LiveMessage& message) {
-    redis.command({"PUBLISH", kLivePrefix + std::to_string(account), live_message_text(message)});
+    redis.at(account_bucket(account))
+        .command({"PUBLISH", kLivePrefix + std::to_string(account), live_message_text(message)});
 }
 
 void tell_pages(RedisPool& redis, AccountId account, LiveEvent event) {
@@ -99,10 +100,11 @@ void LiveUpdates::publish_due(RedisLink& redis) {
         update.waiting = false;
         --waiting_;
         update.last = now;
-        redis.append({"PUBLISH", kLivePrefix + std::to_string(account), live_message_text(message_of(update))});
+        redis.at(account_bucket(account))
+            .append({"PUBLISH", kLivePrefix + std::to_string(account), live_message_text(message_of(update))});
         ++it;
     }
-    while (redis.outstanding() > 0) redis.next();
+    while (redis.outstanding() > 0) redis.next_of_any();
 }
 
 }  // namespace lumen::admind

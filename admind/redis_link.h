@@ -1,10 +1,10 @@
-// Synchronous Redis for admind: one connection per link, deadlines on everything, scripts loaded on connect.
+// Synchronous Redis for admind, one server or a Cluster: deadlines on everything, scripts loaded on connect.
 #pragma once
 
-#include <hiredis/hiredis.h>
-
+#include <array>
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -12,60 +12,67 @@
 #include <string_view>
 #include <vector>
 
+#include "admind/redis_cluster.h"
+#include "admind/redis_connection.h"
+#include "lumen_core/account_bucket.h"
 #include "lumen_core/ledger_protocol.h"
 
 namespace lumen::admind {
-
-/// Redis cannot be reached or did not answer in time: the call may or may not have happened. 503 redis_unavailable.
-struct RedisUnavailable : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 /// Redis answered with an error: nothing, or in mid-script only a part, was done.
 struct RedisError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-using RedisReply = std::unique_ptr<redisReply, decltype(&freeReplyObject)>;
+/// master_replid of the server that a bucket is on, if its role is master; empty if not, or while it is away.
+using ReplicationIds = std::array<std::string, kBuckets>;
 
 /// Not thread-safe: one link per thread, or per pool lease. Reconnects by itself on the next call after a failure.
 /// hiredis writes with write(2): the process must ignore SIGPIPE.
 class RedisLink {
  public:
-    /// `url`: redis://[user:password@]host:port/db, unix:///path (or unix:/path).
-    RedisLink(std::string url, std::chrono::milliseconds timeout);
+    /// `url` as parse_redis_url() takes it.
+    RedisLink(const std::string& url, std::chrono::milliseconds timeout);
 
     /// Runs a script; the text of its reply. NOSCRIPT is answered by EVAL. Throws RedisUnavailable; a Redis error reply
     /// is a RedisError with its text.
     std::string call(ScriptCall& call);
     /// Pipelines: queue any number with append(), then read as many replies, in order, with next(). Error replies are
-    /// returned, but for NOSCRIPT, which drops the connection: the next one loads the scripts again.
+    /// returned, but for NOSCRIPT, which drops the connection: the next one loads the scripts again; and for those of a
+    /// Cluster's node that is away, or whose slot moves, which are RedisUnavailable.
     void append(ScriptCall& call);
     void append(const std::vector<std::string_view>& command);
     RedisReply next();
+    /// For pipelines over many buckets: in a Cluster, what its node did not do is an error reply, and the rest is read.
+    RedisReply next_of_any();
     /// One command; throws RedisError on an error reply.
     RedisReply command(const std::vector<std::string_view>& arguments);
     /// As command(), for one that the server holds back for up to `wait` (XREAD BLOCK, WAIT).
     RedisReply blocking_command(const std::vector<std::string_view>& arguments, std::chrono::milliseconds wait);
 
-    /// master_replid of INFO replication if the server's role is master; empty otherwise.
-    std::string master_replication_id();
+    /// Where commands without a key (INFO, WAIT, TIME, CONFIG …) go from here on: to the server that the bucket is on.
+    RedisLink& at(Bucket bucket) noexcept;
+    /// master_replid of INFO replication if that server's role is master; empty otherwise.
+    std::string master_replication_id(Bucket bucket);
+    ReplicationIds replication_ids();
+    /// For what a Cluster does server by server (SCAN, CONFIG): `work` gets a link to each master by itself.
+    void each_master(const std::function<void(RedisLink&)>& work);
+    bool clustered() const noexcept { return cluster_ != nullptr; }
 
     /// Closes the connection. Needed after leaving a pipeline early: unread replies must not answer later calls.
     void drop() noexcept;
     /// Replies still to be read with next().
-    std::size_t outstanding() const noexcept { return outstanding_; }
+    std::size_t outstanding() const noexcept;
 
  private:
-    void ensure_connected();
-    void connect();
+    RedisLink(const RedisAddress& address, std::chrono::milliseconds timeout);
+    void append(int count, const char** arguments, const std::size_t* lengths);
     RedisReply receive();
-    [[noreturn]] void fail(const char* doing);
+    RedisReply accepted(RedisReply reply) const;
 
-    std::string url_;
     std::chrono::milliseconds timeout_;
-    std::unique_ptr<redisContext, decltype(&redisFree)> context_;
-    std::size_t outstanding_ = 0;
+    std::unique_ptr<RedisConnection> server_;  ///< one of the two
+    std::unique_ptr<RedisCluster> cluster_;
 };
 
 /// The text of a string or status reply; empty for nil and everything else.

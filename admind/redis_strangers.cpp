@@ -30,8 +30,7 @@ struct Ids {
     std::vector<std::pair<std::string, KeyId>> keys;  ///< with the name of the hash
 };
 
-Ids read_ids(RedisLink& redis) {
-    Ids ids;
+void scan_ids(RedisLink& redis, Ids& ids) {
     std::string cursor = "0";
     do {
         const RedisReply step = redis.command({"SCAN", cursor, "MATCH", "{b*}:[ak]:*", "COUNT", kKeysPerStep});
@@ -43,7 +42,6 @@ Ids read_ids(RedisLink& redis) {
         }
         cursor = std::string(reply_text(step->element[0]));
     } while (cursor != "0");
-    return ids;
 }
 
 /// Those of `ids` that `table` does not have.
@@ -70,7 +68,8 @@ std::set<std::int64_t> unknown(PgPool& postgres, const char* table, const Range&
 }  // namespace
 
 Strangers find_strangers(PgPool& postgres, RedisLink& redis) {
-    const Ids ids = read_ids(redis);
+    Ids ids;
+    redis.each_master([&](RedisLink& master) { scan_ids(master, ids); });
     Strangers strangers;
     for (const std::int64_t id :
          unknown(postgres, "accounts", ids.accounts, [](AccountId account) { return account; })) {

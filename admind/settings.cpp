@@ -6,7 +6,9 @@
 #include <charconv>
 #include <fstream>
 #include <set>
+#include <stdexcept>
 
+#include "admind/redis_address.h"
 #include "admind/settings_sections.h"
 #include "admind/settings_values.h"
 #include "lumen_core/api_key.h"
@@ -180,11 +182,15 @@ void read_redis(Section& root, SettingsReport& report, Settings& settings) {
     settings.redis_url = redis.url("url", "LUMEN_REDIS_URL").value_or("redis://127.0.0.1:6379/0");
     if (!redis.has("url") && rates.has("storage_url")) {
         const std::string storage = rates.url("storage_url").value_or("");
-        if (storage.compare(0, 8, "redis://") == 0) settings.redis_url = storage;
+        if (storage.compare(0, 8, "redis://") == 0 || storage.compare(0, 16, "redis+cluster://") == 0) {
+            settings.redis_url = storage;
+        }
     }
-    const bool known =
-        settings.redis_url.compare(0, 8, "redis://") == 0 || settings.redis_url.compare(0, 5, "unix:") == 0;
-    if (!known) redis.error("url", "must be redis://host:port/db or unix:///path");
+    try {
+        parse_redis_url(settings.redis_url);
+    } catch (const std::invalid_argument&) {
+        redis.error("url", "must be redis://host:port/db, redis+cluster://host:port,host:port or unix:///path");
+    }
     redis.finish();
 }
 

@@ -16,15 +16,16 @@ void trim_streams(PgPool& postgres, RedisLink& redis, std::chrono::milliseconds 
         std::int64_t old;    ///< known to be older than `age`
         std::int64_t young;  ///< first one known, or not known, to be younger: drained ones end before it
     };
-    const std::string replication_id = redis.master_replication_id();
+    const ReplicationIds replication_ids = redis.replication_ids();
     std::vector<Search> searches;
     {
         auto connection = postgres.acquire();
         pqxx::read_transaction transaction(*connection);
-        for (const auto& row : transaction.exec_params(
-                 "select bucket, last_bseq from stream_positions where source = $1 and last_bseq > 0",
-                 replication_id)) {
-            searches.push_back({static_cast<Bucket>(row[0].as<int>()), 0, row[1].as<std::int64_t>() + 1});
+        for (const auto& row :
+             transaction.exec("select bucket, last_bseq, source from stream_positions where last_bseq > 0")) {
+            const auto bucket = static_cast<Bucket>(row[0].as<int>());
+            if (row[2].as<std::string>() != replication_ids[bucket]) continue;
+            searches.push_back({bucket, 0, row[1].as<std::int64_t>() + 1});
         }
     }
     const RedisReply time = redis.command({"TIME"});
@@ -33,7 +34,7 @@ void trim_streams(PgPool& postgres, RedisLink& redis, std::chrono::milliseconds 
         redis.append({"XRANGE", bucket_key(bucket, "events"), from, "+", "COUNT", "1"});
     };
     const auto next_entry = [&](Bucket bucket) -> std::optional<std::pair<std::int64_t, std::int64_t>> {
-        const RedisReply reply = redis.next();
+        const RedisReply reply = redis.next_of_any();
         if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) return std::nullopt;
         const StreamEntry entry = entry_of(bucket, *reply->element[0]);
         return std::pair{entry.bseq, entry.event.at_ms};
@@ -69,7 +70,7 @@ void trim_streams(PgPool& postgres, RedisLink& redis, std::chrono::milliseconds 
     for (const Search& search : found) {
         redis.append({"XTRIM", bucket_key(search.bucket, "events"), "MINID", stream_id(search.old + 1)});
     }
-    while (redis.outstanding() > 0) redis.next();
+    while (redis.outstanding() > 0) redis.next_of_any();
 }
 
 Backlog measure_backlog(PgPool& postgres, RedisLink& redis) {
@@ -89,8 +90,8 @@ Backlog measure_backlog(PgPool& postgres, RedisLink& redis) {
     Backlog backlog;
     for (int i = 0; i < kBuckets; ++i) {
         const auto bucket = static_cast<Bucket>(i);
-        const RedisReply bseq = redis.next();
-        const RedisReply oldest = redis.next();
+        const RedisReply bseq = redis.next_of_any();
+        const RedisReply oldest = redis.next_of_any();
         if (oldest->type != REDIS_REPLY_ARRAY || oldest->elements == 0) continue;
         const StreamEntry entry = entry_of(bucket, *oldest->element[0]);
         const auto last = parse_nano(reply_text(bseq.get()));

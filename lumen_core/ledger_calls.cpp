@@ -12,21 +12,34 @@ namespace lumen {
 namespace {
 
 constexpr std::array<std::string_view, kScripts> kNames{
-    "lookup",   "auth",        "admit",   "settle",        "renew",        "reap",       "refill",
-    "money_op", "set_account", "set_key", "begin_rebuild", "load_account", "mark_ready",
+    "lookup",   "auth",        "admit",   "settle",        "renew",        "reap",     "refill",
+    "money_op", "set_account", "set_key", "begin_rebuild", "load_account", "load_new", "mark_ready",
 };
 
 struct LoadedScript {
-    std::string_view text;
+    std::string text;
     std::array<char, 2 * SHA_DIGEST_LENGTH> sha1{};
 };
+using LoadedScripts = std::array<LoadedScript, kScripts>;
 
-std::array<LoadedScript, kScripts> load_scripts() noexcept {
-    std::array<LoadedScript, kScripts> scripts{};
+/// Without the marks of lines that are for a Cluster.
+std::string for_cluster(std::string_view text) {
+    constexpr std::string_view kMark = "\n-- @cluster ";
+    std::string unmarked;
+    for (std::size_t at = text.find(kMark); at != std::string_view::npos; at = text.find(kMark)) {
+        unmarked.append(text.substr(0, at + 1));
+        text.remove_prefix(at + kMark.size());
+    }
+    return unmarked.append(text);
+}
+
+LoadedScripts load_scripts(Deployment deployment) {
+    LoadedScripts scripts;
     for (std::size_t i = 0; i < scripts.size(); ++i) {
         for (std::size_t j = 0; j < kEmbeddedScriptCount; ++j) {
             if (kEmbeddedScripts[j].name == kNames[i]) scripts[i].text = kEmbeddedScripts[j].text;
         }
+        if (deployment == Deployment::cluster) scripts[i].text = for_cluster(scripts[i].text);
         std::array<unsigned char, SHA_DIGEST_LENGTH> digest{};
         SHA1(reinterpret_cast<const unsigned char*>(scripts[i].text.data()), scripts[i].text.size(), digest.data());
         constexpr char kHex[] = "0123456789abcdef";
@@ -38,9 +51,10 @@ std::array<LoadedScript, kScripts> load_scripts() noexcept {
     return scripts;
 }
 
-const LoadedScript& loaded(Script script) noexcept {
-    static const std::array<LoadedScript, kScripts> scripts = load_scripts();
-    return scripts[static_cast<std::size_t>(script)];
+const LoadedScript& loaded(Script script, Deployment deployment) noexcept {
+    static const LoadedScripts single = load_scripts(Deployment::single);
+    static const LoadedScripts cluster = load_scripts(Deployment::cluster);
+    return (deployment == Deployment::cluster ? cluster : single)[static_cast<std::size_t>(script)];
 }
 
 /// EVALSHA sha1 numkeys: what stands before the first key.
@@ -146,11 +160,11 @@ std::string consent_field(ModelId model) {
 std::string_view script_name(Script script) noexcept {
     return kNames[static_cast<std::size_t>(script)];
 }
-std::string_view script_text(Script script) noexcept {
-    return loaded(script).text;
+std::string_view script_text(Script script, Deployment deployment) noexcept {
+    return loaded(script, deployment).text;
 }
-std::string_view script_sha1(Script script) noexcept {
-    const auto& sha1 = loaded(script).sha1;
+std::string_view script_sha1(Script script, Deployment deployment) noexcept {
+    const auto& sha1 = loaded(script, deployment).sha1;
     return {sha1.data(), sha1.size()};
 }
 
@@ -185,8 +199,13 @@ ScriptCall& ScriptCall::add_number(std::int64_t argument) noexcept {
     return add({digits.data(), static_cast<std::size_t>(end - digits.data())});
 }
 
+void ScriptCall::send_to(Deployment deployment) noexcept {
+    deployment_ = deployment;
+    argv_[1] = script_sha1(script_, deployment).data();
+}
+
 void ScriptCall::use_eval() noexcept {
-    const std::string_view text = script_text(script_);
+    const std::string_view text = script_text(script_, deployment_);
     argv_[0] = "EVAL";
     lengths_[0] = std::strlen("EVAL");
     argv_[1] = text.data();
@@ -255,11 +274,10 @@ ReapCall::ReapCall(const RequestId& request, AccountId account, KeyId key) noexc
     add_owner(*this, account, key);
 }
 
-RefillCall::RefillCall(AccountId account, std::int64_t hour) noexcept : ScriptCall(Script::refill, 3) {
-    add_bucket_keys(*this, account, {"meta"});
-    add(account_key(account));
-    add_bucket_keys(*this, account, {"events"});
-    add_number(account);
+RefillCall::RefillCall(const AccountId* accounts, std::size_t count, std::int64_t hour) noexcept
+    : ScriptCall(Script::refill, 2 + static_cast<int>(count)) {
+    add_bucket_keys(*this, accounts[0], {"meta", "events"});
+    for (std::size_t i = 0; i < count; ++i) add(account_key(accounts[i]));
     if (hour < 0) {
         add("");
     } else {
@@ -348,6 +366,79 @@ LoadAccountCall::LoadAccountCall(std::string_view nonce, const LoadAccountArgume
     add(account_key(arguments.account));
     add(nonce).add_number(arguments.balance.nano()).add_number(arguments.held.nano()).add_number(arguments.holds);
     add_number(arguments.seq).add_number(arguments.opn).add_number(arguments.last_refill_hour);
+}
+
+StoredHash stored_account(const AccountConfig& config, const std::vector<std::pair<ModelId, std::int32_t>>& consents,
+                          const LoadAccountArguments& money) {
+    const auto number = [](std::int64_t value) { return std::to_string(value); };
+    StoredHash hash;
+    hash.key = account_key(config.account);
+    hash.texts = {"bal",  number(money.balance.nano()),
+                  "held", number(money.held.nano()),
+                  "nh",   number(money.holds),
+                  "seq",  number(money.seq),
+                  "opn",  number(money.opn),
+                  "lrh",  number(money.last_refill_hour),
+                  "ver",  number(config.version),
+                  "lim",  config.limit ? number(config.limit->nano()) : "",
+                  "rate", number(config.rate.nano()),
+                  "unl",  config.unlimited ? "1" : "0",
+                  "mode", config.strict ? "1" : "0",
+                  "st",   config.active ? "1" : "2",
+                  "pol",  config.policy == 0 ? "-" : number(config.policy)};
+    if (std::string limits = pack_unused_limits(config.limits); !limits.empty()) {
+        hash.texts.insert(hash.texts.end(), {"limits", std::move(limits)});
+    }
+    for (const auto& [model, version] : consents) {
+        hash.texts.insert(hash.texts.end(), {consent_field(model), number(version)});
+    }
+    return hash;
+}
+
+StoredHash stored_key(const KeyConfig& config, const KeyCounters& counters) {
+    const auto number = [](std::int64_t value) { return std::to_string(value); };
+    StoredHash hash;
+    hash.key = api_key_key(config.account, config.key);
+    hash.texts = {"acct", number(config.account),
+                  "nh",   number(counters.holds),
+                  "last", "0",
+                  "ver",  number(config.version),
+                  "st",   number(static_cast<int>(config.state)),
+                  "exp",  number(config.expires_at_ms),
+                  "pol",  config.policy == 0 ? "-" : number(config.policy)};
+    const auto add = [&](const char* field, std::string value) {
+        hash.texts.insert(hash.texts.end(), {field, std::move(value)});
+    };
+    if (std::string limits = pack_unused_limits(config.limits); !limits.empty()) add("limits", std::move(limits));
+    if (config.cap) {
+        add("cap", number(config.cap->nano()));
+        add("cl", number(config.cap_window_ms));
+        add("ce", number(config.cap_window_end_ms));
+    }
+    // Holds that were counted under a cap since taken away still end under it.
+    if (config.cap || counters.cap_used.nano() != 0 || counters.cap_held.nano() != 0) {
+        add("cu", number(counters.cap_used.nano()));
+        add("kh", number(counters.cap_held.nano()));
+    }
+    return hash;
+}
+
+LoadNewCall::LoadNewCall(Bucket bucket, std::string_view nonce, const std::vector<StoredHash>& hashes) noexcept
+    : ScriptCall(Script::load_new, 1 + static_cast<int>(hashes.size())) {
+    add(bucket_key(bucket, "meta"));
+    for (const StoredHash& hash : hashes) add(hash.key);
+    add(nonce);
+    for (const StoredHash& hash : hashes) {
+        add_number(static_cast<std::int64_t>(hash.texts.size()));
+        for (const std::string& text : hash.texts) add(text);
+    }
+}
+
+std::size_t LoadNewCall::bytes_of(const StoredHash& hash) noexcept {
+    constexpr std::size_t kCountBytes = 4;
+    std::size_t bytes = hash.key.size() + kCountBytes;
+    for (const std::string& text : hash.texts) bytes += text.size();
+    return bytes;
 }
 
 MarkReadyCall::MarkReadyCall(Bucket bucket, std::string_view nonce, std::string_view replication_id) noexcept

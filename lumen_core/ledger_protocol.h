@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "lumen_core/account_bucket.h"
 #include "lumen_core/ids.h"
@@ -30,14 +32,18 @@ enum class Script : std::uint8_t {
     set_key,
     begin_rebuild,
     load_account,
+    load_new,
     mark_ready,
 };
 inline constexpr int kScripts = static_cast<int>(Script::mark_ready) + 1;
 
+/// In a Cluster, scripts see to it themselves that a slot on the move is not touched.
+enum class Deployment : std::uint8_t { single, cluster };
+
 std::string_view script_name(Script script) noexcept;
 /// The text given to SCRIPT LOAD / EVAL, and its SHA-1 in hex (computed once at start).
-std::string_view script_text(Script script) noexcept;
-std::string_view script_sha1(Script script) noexcept;
+std::string_view script_text(Script script, Deployment deployment = Deployment::single) noexcept;
+std::string_view script_sha1(Script script, Deployment deployment = Deployment::single) noexcept;
 
 /// One EVALSHA command, ready for redis*CommandArgv; its arguments live inside it. Arguments that would not fit (no
 /// caller of ours has such) make it `overflowed`, and it must not be sent.
@@ -55,6 +61,8 @@ class ScriptCall {
     ScriptCall& add_number(std::int64_t argument) noexcept;
 
     Script script() const noexcept { return script_; }
+    /// Before it is sent, and before use_eval().
+    void send_to(Deployment deployment) noexcept;
     bool overflowed() const noexcept { return overflowed_; }
     int argc() const noexcept { return argc_; }
     /// EVALSHA sha1 numkeys KEYS… ARGV…
@@ -65,6 +73,7 @@ class ScriptCall {
 
  private:
     Script script_;
+    Deployment deployment_ = Deployment::single;
     bool overflowed_ = false;
     int argc_ = 0;
     std::size_t used_ = 0;
@@ -163,9 +172,12 @@ struct ReapCall : ScriptCall {
     ReapCall(const RequestId& request, AccountId account, KeyId key) noexcept;
 };
 
-/// hour < 0: the server's clock decides.
+/// One account, or several of one bucket; each has its line of the reply (next_reply_line). hour < 0: the server's
+/// clock decides.
 struct RefillCall : ScriptCall {
-    RefillCall(AccountId account, std::int64_t hour) noexcept;
+    static constexpr std::size_t kMostAccounts = 16;
+    RefillCall(AccountId account, std::int64_t hour) noexcept : RefillCall(&account, 1, hour) {}
+    RefillCall(const AccountId* accounts, std::size_t count, std::int64_t hour) noexcept;
 };
 
 enum class MoneyOpKind : std::uint8_t { add, set, late };
@@ -246,6 +258,23 @@ struct LoadAccountArguments {
 };
 struct LoadAccountCall : ScriptCall {
     LoadAccountCall(std::string_view nonce, const LoadAccountArguments& arguments) noexcept;
+};
+/// An account or a key as Redis keeps it: fields and their values, in turn.
+struct StoredHash {
+    std::string key;
+    std::vector<std::string> texts;
+};
+StoredHash stored_account(const AccountConfig& config, const std::vector<std::pair<ModelId, std::int32_t>>& consents,
+                          const LoadAccountArguments& money);
+StoredHash stored_key(const KeyConfig& config, const KeyCounters& counters);
+/// Several that Redis has nothing of, of one bucket, during the rebuild `nonce`; each has its line of the reply.
+struct LoadNewCall : ScriptCall {
+    LoadNewCall(Bucket bucket, std::string_view nonce, const std::vector<StoredHash>& hashes) noexcept;
+    /// Arguments that a hash takes, and bytes; of a call's kMostTexts and kMostBytes.
+    static std::size_t texts_of(const StoredHash& hash) noexcept { return hash.texts.size() + 2; }
+    static std::size_t bytes_of(const StoredHash& hash) noexcept;
+    static constexpr std::size_t kMostTexts = kMaxArgs - 6;
+    static constexpr std::size_t kMostBytes = kArenaBytes - 128;
 };
 struct MarkReadyCall : ScriptCall {
     MarkReadyCall(Bucket bucket, std::string_view nonce, std::string_view replication_id) noexcept;

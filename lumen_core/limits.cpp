@@ -22,6 +22,14 @@ std::int64_t take_packed(std::string_view& bytes, std::size_t size) noexcept {
     return static_cast<std::int64_t>(value);
 }
 
+void put_packed(std::string& bytes, std::int64_t number, std::size_t size) {
+    auto value = static_cast<std::uint64_t>(number);
+    for (std::size_t i = 0; i < size; ++i, value >>= 8U) bytes += static_cast<char>(value & 0xFFU);
+}
+
+constexpr std::size_t kNumberBytes = 4;
+constexpr std::size_t kTimeBytes = 7;
+
 }  // namespace
 
 bool operator==(const Rate& a, const Rate& b) noexcept {
@@ -61,8 +69,6 @@ std::optional<Rates> parse_rates_text(std::string_view text) noexcept {
 }
 
 std::optional<PackedLimits> unpack_limits(std::string_view field) noexcept {
-    constexpr std::size_t kNumberBytes = 4;
-    constexpr std::size_t kTimeBytes = 7;
     constexpr std::size_t kBytes = 2 * kRatesOfAKind * (2 * kNumberBytes + kTimeBytes) + kNumberBytes;
     if (field.size() != kBytes) return std::nullopt;
     PackedLimits packed;
@@ -77,6 +83,20 @@ std::optional<PackedLimits> unpack_limits(std::string_view field) noexcept {
     take_rates(packed.limits.tokens, packed.tokens_used_up_us);
     packed.limits.concurrency = take_packed(field, kNumberBytes);
     return packed;
+}
+
+std::string pack_unused_limits(const Limits& limits) {
+    std::string field;
+    if (limits == Limits{}) return field;
+    for (const Rates* rates : {&limits.requests, &limits.tokens}) {
+        for (const Rate& rate : *rates) {
+            put_packed(field, rate.limit, kNumberBytes);
+            put_packed(field, rate.period_s, kNumberBytes);
+            put_packed(field, 0, kTimeBytes);
+        }
+    }
+    put_packed(field, limits.concurrency, kNumberBytes);
+    return field;
 }
 
 }  // namespace lumen

@@ -42,5 +42,7 @@ struct PackedLimits {
     std::array<std::int64_t, kRatesOfAKind> tokens_used_up_us{};
 };
 std::optional<PackedLimits> unpack_limits(std::string_view field) noexcept;
+/// The same of limits that nobody has used yet; empty for none at all, which have no field.
+std::string pack_unused_limits(const Limits& limits);
 
 }  // namespace lumen

@@ -133,6 +133,11 @@ void admit_queue_exit() noexcept {
 
 bool send_admit(AdmitPlace& place, const AdmitArguments& arguments, RedisCallback callback, void* owner) {
     if (queue == nullptr || !redis_up(RedisLane::requests)) return false;
+    // A call to a Cluster stays in one bucket.
+    const bool elsewhere =
+        redis_clustered() && queue->open != nullptr && queue->open->count > 0 &&
+        account_bucket(queue->arguments[0].identity.account) != account_bucket(arguments.identity.account);
+    if (elsewhere) send_open();
     AdmitBatch& batch = open_batch();
     const std::size_t at = batch.count++;
     batch.waiting[at] = {&place, callback, owner};

@@ -102,12 +102,22 @@ bool make_key_hasher(ngx_conf_t* cf, MainConf& conf) {
     return true;
 }
 
+char* add_redis(ngx_conf_t* cf, MainConf& conf, const ngx_str_t& address) {
+    if (conf.redis_addresses == nullptr) {
+        conf.redis_addresses = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
+        if (conf.redis_addresses == nullptr) return static_cast<char*>(NGX_CONF_ERROR);
+    }
+    auto* added = static_cast<ngx_str_t*>(ngx_array_push(conf.redis_addresses));
+    if (added == nullptr) return static_cast<char*>(NGX_CONF_ERROR);
+    *added = address;
+    return NGX_CONF_OK;
+}
+
 /// Names are looked up here, once: in a worker a lookup would stop everything (T23).
 char* resolve_redis(ngx_conf_t* cf, ngx_str_t address, MainConf& conf) {
     if (after(address, "unix:")) {
         if (address.len == 5) return fail(cf, "no path in lumen_redis \"%V\"", &address);
-        conf.redis_address = address;
-        return NGX_CONF_OK;
+        return add_redis(cf, conf, address);
     }
     ngx_url_t url{};
     url.url = address;
@@ -115,8 +125,14 @@ char* resolve_redis(ngx_conf_t* cf, ngx_str_t address, MainConf& conf) {
     if (ngx_parse_url(cf->pool, &url) != NGX_OK || url.naddrs == 0 || url.uri.len > 0) {
         return fail(cf, "%s in lumen_redis \"%V\"", url.err != nullptr ? url.err : "not an address", &address);
     }
-    conf.redis_address = url.addrs[0].name;
-    return NGX_CONF_OK;
+    return add_redis(cf, conf, url.addrs[0].name);
+}
+
+/// What follows the first address: more of them are words without `=`.
+bool is_address(const ngx_str_t& text) noexcept {
+    const std::string_view word = view(text);
+    return word.find('=') == std::string_view::npos && word != "cluster" && word != "tls" &&
+           (word.find(':') != std::string_view::npos || word.find('.') != std::string_view::npos);
 }
 
 char* make_zone(ngx_conf_t* cf, MainConf& conf) {
@@ -168,7 +184,9 @@ char* init_main_conf(ngx_conf_t* cf, void* data) {
         conf.ring_bytes = kDefaultRingBytes;
     }
     if (ngx_conf_full_name(cf->cycle, &conf.ring_path, 0) != NGX_OK) return static_cast<char*>(NGX_CONF_ERROR);
-    if (conf.redis_address.len == 0) conf.redis_address = constant(kDefaultRedis);
+    if (conf.redis_addresses == nullptr) {
+        if (char* error = add_redis(cf, conf, constant(kDefaultRedis)); error != NGX_CONF_OK) return error;
+    }
     if (conf.secret_file.len == 0) conf.secret_file = constant(kDefaultSecretFile);
     conf.gate_id = cf->cycle->hostname;
     configure_ring(cf);
@@ -229,12 +247,21 @@ char* zone_directive(ngx_conf_t* cf, ngx_command_t*, void* data) {
 }
 
 // lumen_redis unix:PATH | HOST[:PORT] [timeout=TIME] [user=NAME] [password_file=PATH]
+// lumen_redis HOST:PORT … cluster [timeout=TIME] [user=NAME] [password_file=PATH]
 char* redis_directive(ngx_conf_t* cf, ngx_command_t*, void* data) {
     auto& conf = *static_cast<MainConf*>(data);
-    if (conf.redis_address.len > 0) return const_cast<char*>("is duplicate");
+    if (conf.redis_addresses != nullptr) return const_cast<char*>("is duplicate");
     if (char* error = resolve_redis(cf, *argument(cf, 1), conf); error != NGX_CONF_OK) return error;
     for (ngx_uint_t i = 2; i < cf->args->nelts; ++i) {
         ngx_str_t* text = argument(cf, i);
+        if (view(*text) == "cluster") {
+            conf.redis_cluster = true;
+            continue;
+        }
+        if (is_address(*text)) {
+            if (char* error = resolve_redis(cf, *text, conf); error != NGX_CONF_OK) return error;
+            continue;
+        }
         if (view(*text) == "tls") return fail(cf, "\"tls\" in lumen_redis needs hiredis 1.0 or newer");
         if (const auto file = after(*text, "password_file=")) {
             if (char* error = read_secret(cf, "lumen_redis", *file, conf.redis_password); error != NGX_CONF_OK) {
@@ -249,6 +276,12 @@ char* redis_directive(ngx_conf_t* cf, ngx_command_t*, void* data) {
         } else if (!timeout || !parse_time(*timeout, conf.redis_timeout_ms) || conf.redis_timeout_ms == 0) {
             return fail(cf, "invalid parameter \"%V\" in lumen_redis", text);
         }
+    }
+    if (conf.redis_addresses->nelts > 1 && !conf.redis_cluster) {
+        return fail(cf, "lumen_redis: more than one address is for a \"cluster\"");
+    }
+    if (conf.redis_cluster && after(*argument(cf, 1), "unix:")) {
+        return fail(cf, "lumen_redis: the nodes of a \"cluster\" are named by HOST:PORT");
     }
     if (conf.redis_user.len > 0 && conf.redis_password.len == 0) {
         return fail(cf, "lumen_redis: \"user=\" needs \"password_file=\"");

@@ -5,6 +5,7 @@
 
 #include "lumen_core/api_key.h"
 #include "lumen_core/catalogue.h"
+#include "lumen_core/ledger_protocol.h"
 #include "ngx_lumen_module/ngx.h"
 
 namespace lumen {
@@ -18,7 +19,9 @@ struct MainConf {
     ngx_msec_t replay_ms;  ///< replay= of lumen_zone
     ngx_shm_zone_t* zone;
 
-    ngx_str_t redis_address;      ///< "unix:/path" or "IP:port"
+    ngx_array_t* redis_addresses;  ///< ngx_str_t: "unix:/path" or "IP:port"; several only of a Cluster
+    bool redis_cluster;
+    Deployment deployment() const noexcept { return redis_cluster ? Deployment::cluster : Deployment::single; }
     ngx_msec_t redis_timeout_ms;  ///< deadline of every call on the request path
     ngx_str_t redis_user;
     ngx_str_t redis_password;  ///< read from password_file= when the configuration is loaded

@@ -149,7 +149,7 @@ std::string gate_report(const Catalogue* catalogue, std::int64_t now_ms, ReportN
         report.number("at_ms", now_ms);
         report.number("catalogue", catalogue != nullptr ? catalogue->version : 0);
         if (names == ReportNames::ids_and_names) {
-            report.flag("redis_up", redis_up(RedisLane::requests));
+            report.flag("redis_up", redis_complete(RedisLane::requests));
             report.number("models", catalogue != nullptr ? catalogue->models.size() : 0);
         }
         report.text("coins_held", format_coins(coins_held()));

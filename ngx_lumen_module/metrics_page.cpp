@@ -234,7 +234,7 @@ std::string page_text() {
     Page page;
     const std::shared_ptr<const Catalogue> catalogue = current_catalogue();
     write_gauge(page, "lumen_redis_up", "1 while Redis answers the worker that made this page",
-                redis_up(RedisLane::requests) ? "1" : "0");
+                redis_complete(RedisLane::requests) ? "1" : "0");
     write_gauge(page, "lumen_coins_held", "Coins held for the requests that this host runs",
                 format_coins(coins_held()));
     write_gauge(page, "lumen_catalogue_version", "Of the worker that made this page; 0: none has come",

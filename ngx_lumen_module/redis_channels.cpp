@@ -93,6 +93,10 @@ void channels_init_process(const MainConf* conf, ngx_log_t* log) {
     channels->log = log;
     RedisConnection::Options options;
     options.conf = conf;
+    // What is published anywhere in a Cluster is heard on each of its nodes.
+    for (std::size_t i = 0; i < conf->redis_addresses->nelts; ++i) {
+        options.addresses.emplace_back(view(static_cast<ngx_str_t*>(conf->redis_addresses->elts)[i]));
+    }
     options.log = log;
     options.purpose = "subscriptions";
     options.on_ready = on_ready;

@@ -14,7 +14,7 @@
 #include "ngx_lumen_module/conf.h"
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/redis_channels.h"
-#include "ngx_lumen_module/redis_connection.h"
+#include "ngx_lumen_module/redis_nodes.h"
 
 namespace lumen {
 
@@ -24,6 +24,8 @@ struct Lane;
 
 struct RedisCall {
     Lane* lane = nullptr;
+    RedisNode* node = nullptr;  ///< where it is under way
+    int redirections = 0;
     RedisCallback callback = nullptr;  ///< null once answered or detached; the record lives until Redis has answered
     void* owner = nullptr;
     ngx_queue_t of_deadline{};  ///< in Lane::by_deadline
@@ -31,8 +33,9 @@ struct RedisCall {
     ngx_msec_t deadline_at = 0;
     ngx_msec_t sent_at = 0;
     std::optional<Script> script;  ///< of an EVALSHA; none once it was repeated as EVAL
-    std::size_t head_bytes = 0;    ///< of `command`: what EVAL replaces
-    std::string command;           ///< as sent, kept for NOSCRIPT (T28)
+    Deployment deployment = Deployment::single;
+    std::size_t head_bytes = 0;  ///< of `command`: what EVAL replaces
+    std::string command;         ///< as sent, kept for NOSCRIPT (T28)
 };
 
 namespace {
@@ -42,11 +45,7 @@ constexpr std::size_t kKeptCommandBytes = 4096;
 constexpr std::size_t kMaxConnectedCallbacks = 4;
 
 struct Lane {
-    RedisConnection connection;
-    std::size_t under_way = 0;
-    ngx_msec_t last_answer_at = 0;
-    bool stalled = false;  ///< a deadline passed and nothing has been answered since
-    ngx_event_t silence{};
+    RedisNodes nodes;
     /// Calls that are given up at some time, the soonest first. One timer watches the first: most calls are answered
     /// long before, and one of its own for each would be set and deleted for nothing.
     ngx_queue_t by_deadline{};
@@ -115,7 +114,7 @@ void write_script_command(RedisCall& record, ScriptCall& call) {
 }
 
 void turn_into_eval(RedisCall& record) {
-    const std::string_view script = script_text(*record.script);
+    const std::string_view script = script_text(*record.script, record.deployment);
     const std::size_t count_end = record.command.find('\r') + 2;
     std::string eval = record.command.substr(0, count_end);
     eval.resize(count_end + 2 * kMarkBytes + 4 + script.size());
@@ -187,16 +186,16 @@ void answer(RedisCall& record, RedisResult result, std::string_view text) noexce
 
 // While calls are under way a silence timer runs. On the settles' lane it also keeps a leaving worker until they are
 // answered, at most for its length (T56); what is not answered by then is in the ring.
-void watch_silence(Lane& lane) noexcept {
-    if (lane.under_way > 0) {
-        ngx_add_timer(&lane.silence, kLongestSilenceMs);
-    } else if (lane.silence.timer_set) {
-        ngx_del_timer(&lane.silence);
+void watch_silence(RedisNode& node) noexcept {
+    if (node.under_way > 0) {
+        ngx_add_timer(&node.silence, kLongestSilenceMs);
+    } else if (node.silence.timer_set) {
+        ngx_del_timer(&node.silence);
     }
 }
 
 void on_silence(ngx_event_t* event) {
-    static_cast<Lane*>(event->data)->connection.drop("it answers nothing");
+    static_cast<RedisNode*>(event->data)->connection.drop("it answers nothing");
 }
 
 std::string_view text_of(const redisReply& reply, std::string& storage) {
@@ -233,6 +232,34 @@ bool submit(RedisCall& record, redisAsyncContext* context) noexcept {
            REDIS_OK;
 }
 
+void begin_at(RedisNode& node, RedisCall& record) noexcept {
+    record.node = &node;
+    if (node.under_way++ == 0) watch_silence(node);
+}
+
+/// Repeats what a node of a Cluster refused as not its own, at the one it named. false: there is none to ask.
+bool follow(RedisCall& record, const redisReply& reply) noexcept {
+    RedisNodes& nodes = record.lane->nodes;
+    if (!nodes.clustered() || reply.type != REDIS_REPLY_ERROR || record.callback == nullptr) return false;
+    const auto to = parse_redirection({reply.str, static_cast<std::size_t>(reply.len)});
+    if (!to || ++record.redirections > kMostRedirections) return false;
+    RedisNode* node = nodes.redirected(*to, *record.node);
+    redisAsyncContext* context = node != nullptr && !node->stalled ? node->connection.ready() : nullptr;
+    if (context == nullptr) return false;
+    // Both leave together, so nothing comes in between.
+    if (to->ask && redisAsyncCommand(context, nullptr, nullptr, "ASKING") != REDIS_OK) return false;
+    if (!submit(record, context)) return false;
+    begin_at(*node, record);
+    return true;
+}
+
+/// What a Cluster's node cannot do for the moment, and has not done, is as if it were away.
+bool is_pause(const RedisCall& record, const redisReply& reply) noexcept {
+    if (!record.lane->nodes.clustered() || reply.type != REDIS_REPLY_ERROR) return false;
+    const std::string_view text(reply.str, static_cast<std::size_t>(reply.len));
+    return is_cluster_pause(text) || parse_redirection(text);
+}
+
 void on_reply(redisAsyncContext* context, void* reply_data, void* record_data) {
     auto* record = static_cast<RedisCall*>(record_data);
     if (client == nullptr) {  // the worker leaves, and nobody waits for this any more
@@ -240,20 +267,21 @@ void on_reply(redisAsyncContext* context, void* reply_data, void* record_data) {
         return;
     }
     const auto* reply = static_cast<const redisReply*>(reply_data);
-    Lane& lane = *record->lane;
+    RedisNode& node = *record->node;
 
     if (reply != nullptr) {
-        lane.last_answer_at = ngx_current_msec;
-        lane.stalled = false;
+        node.last_answer_at = ngx_current_msec;
+        node.stalled = false;
         if (is_noscript(*reply) && record->script && record->callback != nullptr) {
             turn_into_eval(*record);
             if (submit(*record, context)) return;
             reply = nullptr;
         }
     }
-    --lane.under_way;
-    watch_silence(lane);
-    if (reply == nullptr) {
+    --node.under_way;
+    watch_silence(node);
+    if (reply != nullptr && follow(*record, *reply)) return;
+    if (reply == nullptr || is_pause(*record, *reply)) {
         answer(*record, RedisResult::unavailable, {});
     } else {
         std::string storage;
@@ -265,7 +293,7 @@ void on_reply(redisAsyncContext* context, void* reply_data, void* record_data) {
 
 // The record stays: the late answer still brings its pointer (T27).
 void give_up(RedisCall& record) noexcept {
-    if (is_before(record.lane->last_answer_at, record.sent_at)) record.lane->stalled = true;
+    if (is_before(record.node->last_answer_at, record.sent_at)) record.node->stalled = true;
     answer(record, RedisResult::unavailable, {});
 }
 
@@ -281,10 +309,11 @@ void on_deadline(ngx_event_t* event) {
     }
 }
 
-RedisCall* send(Lane& lane, RedisCall* record, redisAsyncContext* context, ngx_msec_t deadline_ms,
-                RedisCallback callback, void* owner) noexcept {
+RedisCall* send(Lane& lane, RedisCall* record, RedisNode& node, ngx_msec_t deadline_ms, RedisCallback callback,
+                void* owner) noexcept {
     record->lane = &lane;
-    if (!submit(*record, context)) {
+    record->redirections = 0;
+    if (!submit(*record, node.connection.ready())) {
         give_back(record);
         return nullptr;
     }
@@ -292,42 +321,43 @@ RedisCall* send(Lane& lane, RedisCall* record, redisAsyncContext* context, ngx_m
     record->owner = owner;
     record->sent_at = ngx_current_msec;
     if (deadline_ms > 0) set_deadline(lane, *record, deadline_ms);
-    if (lane.under_way++ == 0) watch_silence(lane);
+    begin_at(node, *record);
     return record;
 }
 
-redisAsyncContext* open_for_calls(const Lane* lane) noexcept {
-    if (lane == nullptr || lane->stalled || lane->under_way >= kMaxCallsInFlight) return nullptr;
-    return lane->connection.ready();
+/// The node that a key is on, if it can take one more call.
+RedisNode* open_for_calls(Lane* lane, std::string_view key) noexcept {
+    RedisNode* node = lane != nullptr ? lane->nodes.of_key(key) : nullptr;
+    if (node == nullptr || node->under_way >= kMaxCallsInFlight) return nullptr;
+    if (node->stalled || node->connection.ready() == nullptr) {
+        lane->nodes.refresh();  // another may have its slots by now
+        return nullptr;
+    }
+    return node;
 }
 
 // ---- connections ---------------------------------------------------------------------------------------------------
 
 void on_lane_ready(void* data) {
-    auto& lane = *static_cast<Lane*>(data);
-    lane.stalled = false;
-    for (const auto callback : lane.on_connected) {
+    for (const auto callback : static_cast<Lane*>(data)->on_connected) {
         if (callback != nullptr) guarded_void(client->log, "Redis connected", callback);
     }
 }
 
-void start_lane(Lane& lane, const MainConf* conf, ngx_log_t* log, RedisLane which) noexcept {
-    lane.silence.handler = on_silence;
-    lane.silence.data = &lane;
-    lane.silence.log = log;
-    lane.silence.cancelable = which != RedisLane::settles;
+void start_lane(Lane& lane, const MainConf* conf, ngx_log_t* log, RedisLane which) {
     ngx_queue_init(&lane.by_deadline);
     lane.deadline.handler = on_deadline;
     lane.deadline.data = &lane;
     lane.deadline.log = log;  // not cancelable: a request that waits for Redis keeps its worker
-    RedisConnection::Options options;
+    RedisNodes::Options options;
     options.conf = conf;
     options.log = log;
-    options.purpose = which == RedisLane::settles ? "settles" : "requests";
-    options.load_scripts = true;
+    options.purpose = which == RedisLane::requests ? "requests" : "settles";
     options.on_ready = on_lane_ready;
+    options.on_silence = on_silence;
+    options.silence_is_cancelable = which != RedisLane::settles;
     options.owner = &lane;
-    lane.connection.start(options);
+    lane.nodes.start(options);
 }
 
 }  // namespace
@@ -356,7 +386,7 @@ void redis_exit_process(ngx_cycle_t*) {
         if (lane.deadline.timer_set) {
             ngx_del_timer(&lane.deadline);
         }
-        lane.connection.stop();
+        lane.nodes.stop();
     }
     channels_exit_process();
     delete leaving;
@@ -364,26 +394,48 @@ void redis_exit_process(ngx_cycle_t*) {
 
 bool redis_up(RedisLane which) noexcept {
     const Lane* lane = lane_of(which);
-    return lane != nullptr && !lane->stalled && lane->connection.ready() != nullptr;
+    return lane != nullptr && lane->nodes.any_ready();
+}
+
+bool redis_complete(RedisLane which) noexcept {
+    const Lane* lane = lane_of(which);
+    return lane != nullptr && lane->nodes.all_ready();
+}
+
+bool redis_clustered() noexcept {
+    return client != nullptr && client->lanes[0].nodes.clustered();
+}
+
+std::size_t redis_node_of(RedisLane which, Bucket bucket) noexcept {
+    Lane* lane = lane_of(which);
+    const RedisNode* node = lane != nullptr ? lane->nodes.of_key(bucket_key(bucket, "meta")) : nullptr;
+    return node != nullptr ? node->index : 0;
 }
 
 RedisCall* redis_send(RedisLane which, ScriptCall& call, ngx_msec_t deadline_ms, RedisCallback callback, void* owner) {
+    constexpr int kFirstKey = 3;  // EVALSHA sha1 numkeys
     Lane* lane = lane_of(which);
-    redisAsyncContext* context = open_for_calls(lane);
-    if (context == nullptr || call.overflowed()) return nullptr;
+    if (call.overflowed()) return nullptr;
+    RedisNode* node = open_for_calls(lane, {call.argv()[kFirstKey], call.argv_lengths()[kFirstKey]});
+    if (node == nullptr) return nullptr;
+    const Deployment deployment = lane->nodes.clustered() ? Deployment::cluster : Deployment::single;
+    if (deployment == Deployment::cluster) call.send_to(deployment);
     RedisCall* record = take_record(*lane);
     write_script_command(*record, call);
-    return send(*lane, record, context, deadline_ms, callback, owner);
+    record->deployment = deployment;
+    return send(*lane, record, *node, deadline_ms, callback, owner);
 }
 
 RedisCall* redis_command(RedisLane which, const std::string_view* arguments, int count, ngx_msec_t deadline_ms,
-                         RedisCallback callback, void* owner) {
+                         RedisCallback callback, void* owner, std::string_view beside) {
     Lane* lane = lane_of(which);
-    redisAsyncContext* context = open_for_calls(lane);
-    if (context == nullptr) return nullptr;
+    const std::string_view key =
+        routing_key(arguments[0], count > 1 ? arguments[1] : std::string_view(), std::string_view());
+    RedisNode* node = open_for_calls(lane, key.empty() ? beside : key);
+    if (node == nullptr) return nullptr;
     RedisCall* record = take_record(*lane);
     write_command(record->command, count, 0, [arguments](int i) { return arguments[i]; });
-    return send(*lane, record, context, deadline_ms, callback, owner);
+    return send(*lane, record, *node, deadline_ms, callback, owner);
 }
 
 void redis_on_connected(RedisLane which, void (*callback)()) {

@@ -1,5 +1,7 @@
 // Redis in nginx's event loop: hiredis async, reconnecting, every call with a deadline, nothing ever waits (T23…T30).
-// A worker has three connections: request path, settles, and that of its channels (redis_channels.h).
+// A worker has three connections: request path, settles, and that of its channels (redis_channels.h). Of a Cluster it
+// has the first two to each node; redirections are followed, and a node that cannot serve for the moment is
+// unavailable.
 #pragma once
 
 #include <string_view>
@@ -29,8 +31,15 @@ enum class RedisLane : std::uint8_t { requests, settles };
 ngx_int_t redis_init_process(ngx_cycle_t* cycle);
 /// Closes all connections. Callbacks of calls under way are not called any more: what must survive is in the ring.
 void redis_exit_process(ngx_cycle_t* cycle);
-/// Connected, and answering: false as well while a call has waited beyond its deadline and nothing has come since.
+/// Connected, and answering: false as well while a call has waited beyond its deadline and nothing has come since. Of a
+/// Cluster: some node is.
 bool redis_up(RedisLane lane) noexcept;
+/// Likewise, of a Cluster: every node that serves slots.
+bool redis_complete(RedisLane lane) noexcept;
+/// A call must stay in one bucket then, and one node's absence is not that of all.
+bool redis_clustered() noexcept;
+/// Below kMostNodes; equal for buckets of one server.
+std::size_t redis_node_of(RedisLane lane, Bucket bucket) noexcept;
 
 /// Calls under way on one lane. More is refused at once: a Redis that is this far behind answers too late anyway.
 inline constexpr std::size_t kMaxCallsInFlight = 8192;
@@ -42,9 +51,10 @@ inline constexpr ngx_msec_t kLongestSilenceMs = 5'000;
 RedisCall* redis_send(RedisLane lane, ScriptCall& call, ngx_msec_t deadline_ms, RedisCallback callback, void* owner);
 
 /// Any other command, e.g. {"GET", "lumen:catalogue"}. `text` is its string or integer, empty for nil; the elements of
-/// a flat array are joined by single spaces, with `-` for nil.
+/// a flat array are joined by single spaces, with `-` for nil. One without a key goes to the server of the key
+/// `beside`.
 RedisCall* redis_command(RedisLane lane, const std::string_view* arguments, int count, ngx_msec_t deadline_ms,
-                         RedisCallback callback, void* owner);
+                         RedisCallback callback, void* owner, std::string_view beside = {});
 
 /// Called each time a lane has (re)connected and its scripts are loaded.
 void redis_on_connected(RedisLane lane, void (*callback)());

@@ -59,10 +59,10 @@ void RedisConnection::stop() noexcept {
 }
 
 void RedisConnection::connect() noexcept {
-    context_ = open_context(view(options_.conf->redis_address));
+    context_ = open_context(options_.addresses[at_]);
     if (context_ == nullptr || context_->err != 0 || !attach_redis_events(context_, options_.log)) {
-        ngx_log_error(NGX_LOG_WARN, options_.log, 0, "lumen: redis %s: cannot connect to %V: %s", options_.purpose,
-                      &options_.conf->redis_address, context_ != nullptr ? context_->errstr : "out of memory");
+        ngx_log_error(NGX_LOG_WARN, options_.log, 0, "lumen: redis %s: cannot connect to %s: %s", options_.purpose,
+                      address(), context_ != nullptr ? context_->errstr : "out of memory");
         if (context_ != nullptr) redisAsyncFree(std::exchange(context_, nullptr));
         lost();
         return;
@@ -79,8 +79,8 @@ void RedisConnection::on_connect(const redisAsyncContext* context, int status) {
         self.prepare();
         return;
     }
-    ngx_log_error(NGX_LOG_WARN, self.options_.log, 0, "lumen: redis %s: cannot connect to %V: %s",
-                  self.options_.purpose, &self.options_.conf->redis_address, context->errstr);
+    ngx_log_error(NGX_LOG_WARN, self.options_.log, 0, "lumen: redis %s: cannot connect to %s: %s",
+                  self.options_.purpose, self.address(), context->errstr);
     self.context_ = nullptr;  // hiredis frees it on return (T25)
     self.lost();
 }
@@ -108,7 +108,8 @@ void RedisConnection::prepare() noexcept {
     }
     if (options_.load_scripts) {
         for (int i = 0; i < kScripts; ++i) {
-            ask(std::string_view("SCRIPT"), std::string_view("LOAD"), script_text(static_cast<Script>(i)));
+            ask(std::string_view("SCRIPT"), std::string_view("LOAD"),
+                script_text(static_cast<Script>(i), options_.conf->deployment()));
         }
     }
     if (replies_awaited_ == 0) prepared();
@@ -131,7 +132,7 @@ void RedisConnection::prepared() noexcept {
     if (connect_timer_.timer_set) ngx_del_timer(&connect_timer_);
     pause_ms_ = kFirstReconnectMs;
     ready_ = true;
-    ngx_log_error(NGX_LOG_NOTICE, options_.log, 0, "lumen: redis %s: ready", options_.purpose);
+    ngx_log_error(NGX_LOG_NOTICE, options_.log, 0, "lumen: redis %s: ready: %s", options_.purpose, address());
     options_.on_ready(options_.owner);
 }
 
@@ -159,6 +160,7 @@ void RedisConnection::on_disconnect(const redisAsyncContext* context, int status
 void RedisConnection::lost() noexcept {
     ready_ = false;
     if (connect_timer_.timer_set) ngx_del_timer(&connect_timer_);
+    at_ = (at_ + 1) % options_.addresses.size();
     ngx_add_timer(&reconnect_timer_, with_jitter(pause_ms_));
     pause_ms_ = std::min(pause_ms_ * 2, kLongestReconnectMs);
 }

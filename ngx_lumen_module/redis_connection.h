@@ -1,6 +1,9 @@
 // One connection to Redis that keeps itself up: connect, authenticate, load the scripts, and again after each loss.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "ngx_lumen_module/conf.h"
 #include "ngx_lumen_module/ngx.h"
 
@@ -16,6 +19,7 @@ class RedisConnection {
     using Notify = void (*)(void* owner);
     struct Options {
         const MainConf* conf = nullptr;
+        std::vector<std::string> addresses;  ///< one, or several of which any will do: the next one after each failure
         ngx_log_t* log = nullptr;
         const char* purpose = "";  ///< for the log
         bool load_scripts = false;
@@ -32,6 +36,7 @@ class RedisConnection {
     redisAsyncContext* ready() const noexcept { return ready_ ? context_ : nullptr; }
 
  private:
+    const char* address() const noexcept { return options_.addresses[at_].c_str(); }
     void connect() noexcept;
     void prepare() noexcept;
     void prepared() noexcept;
@@ -46,6 +51,7 @@ class RedisConnection {
     static void on_connect_timeout(ngx_event_t* timer);
 
     Options options_;
+    std::size_t at_ = 0;  ///< of the addresses
     redisAsyncContext* context_ = nullptr;
     bool ready_ = false;
     bool stopped_ = false;

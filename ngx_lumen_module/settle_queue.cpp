@@ -151,6 +151,14 @@ void take_answer(RingSlot slot, Bucket bucket, std::string_view text) {
 }
 
 void take_reply(const Batch& sent, RedisResult result, std::string_view text) {
+    if (result == RedisResult::unavailable && redis_clustered()) {
+        // One node is away, or one slot on the move: the others' settles must not wait behind it.
+        for (std::size_t i = 0; i < sent.count; ++i) {
+            pause_bucket(sent.buckets[i]);
+            wait_for_bucket(sent.slots[i], sent.buckets[i]);
+        }
+        return;
+    }
     if (result == RedisResult::unavailable) {
         // Sent again once connected; Redis knows by the request ids what it has of them.
         queue->to_send.insert(queue->to_send.begin(), sent.slots.begin(), sent.slots.begin() + sent.count);
@@ -201,9 +209,14 @@ void add(Batch& batch, Settles& settles, RingSlot slot, const RingRecord& record
     ++batch.count;
 }
 
+/// Of a Cluster, a call's settles are of one bucket; the others' that are met on the way keep their places.
+constexpr std::size_t kMostPassedBy = 64;
+
 /// Moves what can be settled now from a queue into the batch, until that has `most`.
 void gather(std::deque<RingSlot>& from, std::size_t most, Batch& batch, Settles& settles) {
-    while (!from.empty() && batch.count < most) {
+    std::array<RingSlot, kMostPassedBy> passed_by;
+    std::size_t passed = 0;
+    while (!from.empty() && batch.count < most && passed < kMostPassedBy) {
         const RingSlot slot = from.front();
         from.pop_front();
         const std::optional<RingRecord> record = worker_ring()->read(slot);
@@ -214,10 +227,13 @@ void gather(std::deque<RingSlot>& from, std::size_t most, Batch& batch, Settles&
         const Bucket bucket = account_bucket(record->account);
         if (queue->waiting[bucket].until_ms > unix_ms()) {
             wait_for_bucket(slot, bucket);
+        } else if (batch.count > 0 && batch.buckets[0] != bucket && redis_clustered()) {
+            passed_by[passed++] = slot;
         } else {
             add(batch, settles, slot, *record, bucket);
         }
     }
+    from.insert(from.begin(), passed_by.begin(), passed_by.begin() + passed);
 }
 
 /// False: nothing was sent, as there is nothing or Redis is not there.
@@ -231,7 +247,7 @@ bool send_some() {
     SettleCall call(settles.arguments.data(), batch.count);
     if (redis_send(RedisLane::settles, call, 0, on_reply, &batch) == nullptr) {
         take_reply(batch, RedisResult::unavailable, {});
-        return false;
+        return redis_clustered();  // the next one may be for a node that is there
     }
     queue->idle.pop_back();
     return true;

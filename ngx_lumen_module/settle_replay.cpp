@@ -8,6 +8,7 @@
 #include "lumen_core/account_bucket.h"
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/redis_client.h"
+#include "ngx_lumen_module/redis_nodes.h"
 #include "ngx_lumen_module/request.h"
 #include "ngx_lumen_module/settle_queue.h"
 
@@ -33,9 +34,13 @@ struct Kept {
 struct Replay {
     std::int64_t replay_ms = 0;
     std::deque<Kept> kept;  ///< oldest first
-    // The look under way: INFO first, then one HGET a bucket, all in one pipeline and so in this order.
-    std::string master_replid;
-    std::array<Bucket, kBuckets> asked{};
+    // The look under way: of each server INFO first, then one HGET a bucket, in one pipeline and so in this order.
+    struct Asked {
+        Bucket bucket = 0;
+        std::string* master_replid = nullptr;
+    };
+    std::array<std::string, kMostNodes> master_replids;
+    std::array<Asked, kBuckets> asked{};
 };
 Replay* replay = nullptr;
 
@@ -52,22 +57,23 @@ std::int64_t step_since(std::int64_t last_look_ms, std::int64_t now_ms) noexcept
     return last_look_ms != 0 && gap > 0 && gap <= kLongestStepMs ? gap : 0;
 }
 
-void on_info(void*, RedisResult result, std::string_view text) {
+void on_info(void* owner, RedisResult result, std::string_view text) {
     guarded_void(ngx_cycle->log, "ready look", [&] {
         if (replay == nullptr) return;
-        replay->master_replid.clear();
+        std::string& master_replid = *static_cast<std::string*>(owner);
+        master_replid.clear();
         constexpr std::string_view kField = "master_replid:";
         const std::size_t at = result == RedisResult::reply ? text.find(kField) : std::string_view::npos;
-        if (at != std::string_view::npos) replay->master_replid = text.substr(at + kField.size(), 40);
+        if (at != std::string_view::npos) master_replid = text.substr(at + kField.size(), 40);
     });
 }
 
 void on_ready(void* owner, RedisResult result, std::string_view token) {
     if (replay == nullptr || worker_ring() == nullptr) return;
-    const Bucket bucket = *static_cast<const Bucket*>(owner);
-    BucketReady& ready = worker_ring()->bucket(bucket);
+    const Replay::Asked& asked = *static_cast<const Replay::Asked*>(owner);
+    BucketReady& ready = worker_ring()->bucket(asked.bucket);
     // A mark that belongs to another server's history (after a restart or failover) is not ready, whatever it says.
-    const std::string& replid = replay->master_replid;
+    const std::string& replid = *asked.master_replid;
     const bool good = result == RedisResult::reply && replid.size() == 40 && token.substr(0, 40) == replid;
     if (!good) {
         ready.last_look_ms = 0;
@@ -87,16 +93,19 @@ void look(std::int64_t now, ngx_msec_t redis_timeout_ms) {
     RingFile& ring = *worker_ring();
     if (!redis_up(RedisLane::settles) || !ring.claim_look(now, kLookPeriodMs)) return;
     constexpr std::string_view kInfo[] = {"INFO", "replication"};
-    bool asked_info = false;
+    std::array<bool, kMostNodes> asked_info{};
     for (int i = 0; i < kBuckets; ++i) {
         const auto bucket = static_cast<Bucket>(i);
         if (now - ring.bucket(bucket).wanted_ms > kWantedForMs) continue;
-        if (!asked_info) {
-            asked_info = true;
-            if (redis_command(RedisLane::settles, kInfo, 2, redis_timeout_ms, on_info, nullptr) == nullptr) return;
-        }
-        replay->asked[bucket] = bucket;
         const std::string meta = bucket_key(bucket, "meta");
+        const std::size_t node = redis_node_of(RedisLane::settles, bucket);
+        std::string* const master_replid = &replay->master_replids[node];
+        if (!asked_info[node]) {
+            asked_info[node] =
+                redis_command(RedisLane::settles, kInfo, 2, redis_timeout_ms, on_info, master_replid, meta) != nullptr;
+        }
+        if (!asked_info[node]) continue;
+        replay->asked[bucket] = {bucket, master_replid};
         const std::string_view get[] = {"HGET", meta, "ready"};
         redis_command(RedisLane::settles, get, 3, redis_timeout_ms, on_ready, &replay->asked[bucket]);
     }

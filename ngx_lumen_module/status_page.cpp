@@ -69,7 +69,7 @@ std::string seconds(std::int64_t ms) {
 void write_facts(std::string& page, const Catalogue* catalogue, std::int64_t now_ms) {
     const RingView ring = ring_view();
     page.append("<dl>\n");
-    fact(page, "Redis", redis_up(RedisLane::requests) ? "answers" : "<span class=\"bad\">does not answer</span>");
+    fact(page, "Redis", redis_complete(RedisLane::requests) ? "answers" : "<span class=\"bad\">does not answer</span>");
     fact(page, "Catalogue",
          catalogue != nullptr ? "version " + std::to_string(catalogue->version) + ", " +
                                     std::to_string(catalogue->models.size()) + " models"

@@ -2,3 +2,6 @@
 -- Expects `meta`, {b}:meta. They share its hash tag, so they are in the slot of a key that was declared.
 local tag = string.sub(meta, 1, 6)
 local holds, events, done0, done1 = tag .. ':holds', tag .. ':events', tag .. ':done0', tag .. ':done1'
+-- In a Redis Cluster the script is loaded without the next mark. While the slot moves, what is not declared may be gone
+-- already, and a call that meets that ends the script in mid-way; a look that ends it here costs nothing but a repeat.
+-- @cluster if type(redis.pcall('EXISTS', holds, events, done0, done1)) == 'table' then return 'NOTREADY' end

@@ -32,7 +32,7 @@ TEST(LedgerProtocol, a_call_is_evalsha_keys_arguments_and_turns_into_eval) {
     RefillCall call(256 * 5 + 7, -1);
     std::vector<std::string> words = words_of(call);
     EXPECT_EQ(words, (std::vector<std::string>{"EVALSHA", std::string(script_sha1(Script::refill)), "3", "{b007}:meta",
-                                               "{b007}:a:1287", "{b007}:events", "1287", ""}));
+                                               "{b007}:events", "{b007}:a:1287", ""}));
     call.use_eval();
     words[0] = "EVAL";
     words[1] = script_text(Script::refill);

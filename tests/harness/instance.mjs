@@ -4,17 +4,19 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { freePort, makeServerDir, writeServerFile } from './machine.mjs';
+import { RedisCluster } from './redis_cluster.mjs';
 import { Admind, ModelServer, Nginx, Postgres, Redis } from './servers.mjs';
 
 export class Instance {
   /// `runDir`: short path for sockets. `programs`: name → path of what was built. `lifetime`: see ServerProcess.
   /// `modelServers`: how many. `httpPort`: where nginx listens; absent = a free port.
+  /// `redisNodes`: masters of a Redis Cluster; 0: one Redis on a unix socket.
   /// `editNginxConf(file, text)`: last word on nginx's files.
   constructor({
     stateDir, runDir, programs, webDir, lifetime, httpPort, workers = 2, modelServers = 1,
-    postgresOptions = [], redisOptions = [], editNginxConf = (file, text) => text,
+    postgresOptions = [], redisOptions = [], redisNodes = 0, editNginxConf = (file, text) => text,
   }) {
-    Object.assign(this, { stateDir, runDir, programs, webDir, lifetime, httpPort, workers, postgresOptions, redisOptions, editNginxConf });
+    Object.assign(this, { stateDir, runDir, programs, webDir, lifetime, httpPort, workers, postgresOptions, redisOptions, redisNodes, editNginxConf });
     this.modelServerCount = modelServers;
     this.configFile = path.join(stateDir, 'lumen.yaml');
   }
@@ -28,6 +30,7 @@ export class Instance {
     this.sessionSecret = this.#secret('session.secret');
     this.ports = await this.#ports();
     this.url = `http://127.0.0.1:${this.ports.http}`;
+    if (this.redisNodes > 0) await (this.redis = new RedisCluster(this, this.redisNodes)).choosePorts();
     this.#makeServers();
   }
 
@@ -50,7 +53,7 @@ export class Instance {
 
   #makeServers() {
     this.postgres = new Postgres(this);
-    this.redis = new Redis(this);
+    this.redis ??= new Redis(this);
     this.modelServers = [];
     for (let i = 0; i < this.modelServerCount; i++)
       this.modelServers.push(new ModelServer(this, `model${i}`, this.ports[`model${i}`], this.ports[`model${i}-control`]));

@@ -12,6 +12,7 @@
 //   settings      merged over the other sections of lumen.yaml
 //   nginx         (file, text) → text: last word on nginx.conf, lumen.conf, …
 //   redisOptions, postgresOptions           added to their command lines
+//   redisNodes    so many masters of a Redis Cluster in place of one Redis; stack.instance.redis is then a RedisCluster
 //   prepared      async (instance) →: called once places and ports are known, before anything runs
 //   startServers  false: everything is prepared, nothing runs (stack.start(name) does)
 //
@@ -95,7 +96,7 @@ class Stack {
   #accounts = 0;
   #copies = [];
 
-  constructor({ name, models = defaultModels, modelServers = 1, workers = 2, settings, nginx, redisOptions, postgresOptions, prepared = () => {}, startServers = true }) {
+  constructor({ name, models = defaultModels, modelServers = 1, workers = 2, settings, nginx, redisOptions, redisNodes, postgresOptions, prepared = () => {}, startServers = true }) {
     Object.assign(this, { name, models, settings, prepared, startServers });
     this.dir = mkdtempSync(path.join(process.env.LUMEN_TEST_DIR || '/tmp', `lumen-${name}-`));
     makeServerDir(this.dir);
@@ -112,6 +113,7 @@ class Stack {
       modelServers,
       workers,
       redisOptions,
+      redisNodes,
       postgresOptions,
       editNginxConf: nginx,
     });
@@ -172,6 +174,7 @@ class Stack {
   sql(text, parameters) { return sql(this.instance.postgres.url, text, parameters); }
 
   redis(...command) {
+    if (this.instance.redisNodes > 0) return this.instance.redis.command(...command);
     if (this.#redisLink === undefined || this.#redisLink.closed) this.#redisLink = new RedisLink(this.instance.redis.socket);
     return this.#redisLink.command(...command);
   }
@@ -264,6 +267,7 @@ class Stack {
 
   async #stopServers() {
     this.#redisLink?.close();
+    this.instance.redis?.close?.();
     for (const copy of this.#copies.reverse()) await copy.stop();
     if (this.instance.nginx) await this.instance.stop();
     rmSync(this.instance.runDir, { recursive: true, force: true });

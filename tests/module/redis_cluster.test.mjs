@@ -1,0 +1,205 @@
+// A Redis Cluster of three real nodes under load: slots are moved while requests hold coins in them, and a master is
+// lost to its replica. Requests may be refused for a moment; no coin is lost, charged twice or held for ever (T8, I7).
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { slotOf, slotOfBucket } from '../harness/redis_cluster.mjs';
+import { waitFor } from '../harness/machine.mjs';
+import { startStack } from '../harness/stack.mjs';
+import { bookedAsTold, underLoad } from './steady_load.mjs';
+import { chatBody, nano } from './traffic.mjs';
+
+let stack;
+let cluster;
+before(async () => {
+  stack = await startStack({ name: 'redis_cluster', redisNodes: 3 });
+  cluster = stack.instance.redis;
+});
+after(() => stack?.stop());
+
+const bucketOf = (account) => Number(BigInt(account) % 256n);
+const nodeWithout = async (slot) => {
+  const owner = await cluster.ownerOf(slot);
+  return cluster.nodes.find((node) => node !== owner && !node.replicates && node.pid !== null);
+};
+/// Refusals that a client may see, and repeats by itself (spec/api.md §2).
+function onlyPauses(refused) {
+  assert.deepEqual(Object.keys(refused).filter((row) => row !== '503 billing_unavailable'), [], JSON.stringify(refused));
+}
+const serves = (key) => waitFor('the account to be served', async () => {
+  const answer = await stack.post('/v1/chat/completions', chatBody(), { key });
+  await answer.text();
+  return answer.status === 200;
+});
+
+test('every node has its share of the buckets: accounts of each are served, and commands ask the node that has what they want', async () => {
+  const owners = new Set();
+  const accounts = await Promise.all(Array.from({ length: 12 }, () => stack.newAccount()));
+  for (const { account, key } of accounts) {
+    owners.add(await cluster.ownerOf(slotOfBucket(bucketOf(account))));
+    await serves(key);
+  }
+  assert.equal(owners.size, 3, 'twelve accounts in a row are on three nodes');
+  const { admind } = stack.instance;
+  for (const { account } of accounts.slice(0, 3))
+    assert.match(admind.run('inspect', 'bucket', String(bucketOf(account))), /^serves\s+yes$/m);
+  assert.equal(admind.run('reconcile'), '', 'silence is agreement');
+  const { data: models } = await stack.rest('GET', '/admin/models');
+  assert.ok(models.length > 0, 'what gates report is gathered from all nodes');
+});
+
+test('an account whose slot is half moved is refused with 503 and Retry-After, never wrongly answered, and served when it is there', async () => {
+  const { account, key } = await stack.newAccount({ max: '5' });
+  await serves(key);
+  const before = (await stack.wallet(account)).balance;
+  const slot = slotOfBucket(bucketOf(account));
+  const seen = new Set();
+  let charged = 0n;
+  await cluster.moveSlot(slot, await nodeWithout(slot), {
+    keysAtOnce: 1,
+    between: async () => {
+      const answer = await stack.post('/v1/chat/completions', chatBody(), { key });
+      const body = await answer.text();
+      seen.add(answer.status);
+      if (answer.status === 200) charged += nano(answer.headers.get('x-lumen-cost'));
+      else {
+        assert.equal(answer.status, 503, body);
+        assert.equal(answer.headers.get('retry-after'), '1');
+        assert.equal(JSON.parse(body).error.code, 'billing_unavailable');
+      }
+    },
+  });
+  assert.ok(seen.has(503), 'some moment of the move was met');
+  await waitFor('the bucket to be reconciled where it is now', async () => {
+    const answer = await stack.post('/v1/chat/completions', chatBody(), { key });
+    await answer.text();
+    if (answer.status === 200) charged += nano(answer.headers.get('x-lumen-cost'));
+    return answer.status === 200;
+  });
+  await waitFor('what was charged to be in the wallet', async () => (await stack.wallet(account)).balance === before - charged);
+});
+
+test('a request that ends when the keys its settle writes to are gone, and its hold is not, is charged once', async () => {
+  const { account, key } = await stack.newAccount({ max: '5' });
+  await serves(key);
+  const before = (await stack.wallet(account)).balance;
+  const slot = slotOfBucket(bucketOf(account));
+  const source = await cluster.ownerOf(slot);
+  const bucket = `{b${String(bucketOf(account)).padStart(3, '0')}}`;
+  const calls = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await source.ask('INFO', 'commandstats'))[1]);
+  await stack.modelServers[0].behave('slow-1000');
+  const asked = stack.post('/v1/chat/completions', chatBody(), { key });
+  await waitFor('the request to run', async () => (await stack.wallet(account)).running === 1n);
+  let answer;
+  await cluster.moveSlot(slot, await nodeWithout(slot), {
+    first: [`${bucket}:events`, `${bucket}:done0`],
+    between: async () => {
+      if (answer) return;
+      answer = await asked;
+      await answer.text();
+      const sent = await calls();
+      await waitFor('the settle to be tried', async () => await calls() > sent);
+    },
+  });
+  await stack.modelServers[0].behave('');
+  assert.equal(answer.status, 200);
+  const cost = nano(answer.headers.get('x-lumen-cost'));
+  const rows = await stack.ledger(answer.headers.get('x-request-id'));
+  assert.deepEqual(rows.map((row) => [row.kind, BigInt(row.cost)]), [['1', cost]], 'one usage row');
+  assert.equal((await stack.wallet(account)).balance, before - cost);
+});
+
+test('slots move back and forth under load: each price is booked once, as it was told (T8)', async () => {
+  const heard = await underLoad(stack, async (state) => {
+    await waitFor('answers', () => state.answers > 20);
+    const ids = state.accounts.map(({ account }) => account);
+    const lookups = await stack.sql(`select get_byte(key_hash, 0) as bucket from api_keys where account_id in (${ids.join(',')})`);
+    const buckets = new Set([...ids.map(bucketOf), ...lookups.map(({ bucket }) => Number(bucket))]);
+    for (let round = 0; round < 2; round++) {
+      for (const bucket of buckets) {
+        const slot = slotOfBucket(bucket);
+        await cluster.moveSlot(slot, await nodeWithout(slot));
+      }
+    }
+    const catalogue = slotOf('lumen:catalogue');
+    await cluster.moveSlot(catalogue, await nodeWithout(catalogue));
+    const settled = state.answers;
+    await waitFor('answers after the moves', () => state.answers > settled + 20, 60);
+  });
+  onlyPauses(heard.refused);
+  assert.deepEqual(heard.failures, []);
+  assert.ok(await bookedAsTold(stack, heard) >= heard.told.size);
+});
+
+test('strict coins for three requests admit three of twenty while their slot moves (I7)', async () => {
+  await stack.modelServers[0].behave('slow-30');
+  const probe = await stack.newAccount({ max: '10', mode: 'strict' });
+  const hold = await waitFor('a first request, which says what it held', async () => {
+    const answer = await stack.post('/v1/chat/completions', chatBody({ max_tokens: 16 }), { key: probe.key });
+    await answer.text();
+    return answer.status === 200 && nano('10') - nano(answer.headers.get('x-lumen-balance'));
+  });
+  const { account, key } = await stack.newAccount({ max: `0.${String(hold * 3n).padStart(9, '0')}`, mode: 'strict' });
+  const slot = slotOfBucket(bucketOf(account));
+  const ask = async () => {
+    const reply = await stack.post('/v1/chat/completions', chatBody({ max_tokens: 16 }), { key });
+    await reply.text();
+    return reply.status;
+  };
+  const asked = Promise.all(Array.from({ length: 20 }, ask));
+  await cluster.moveSlot(slot, await nodeWithout(slot));
+  const statuses = await asked;
+  assert.ok(statuses.every((status) => [200, 402, 429, 503].includes(status)), statuses.join(' '));
+  assert.ok((await stack.wallet(account)).balance >= 0n);
+  await stack.modelServers[0].behave('');
+});
+
+test('a key that is revoked while its slot is half moved fails from the 204 on, wherever the slot ends up (I9)', async () => {
+  const { account, key, keyId } = await stack.newAccount();
+  await serves(key);
+  const slot = slotOfBucket(bucketOf(account));
+  let inForce = false;
+  const revoke = async () => {
+    const etag = (await stack.operator.call('GET', `/admin/accounts/${account}`)).headers.get('etag');
+    const { status } = await stack.operator.call('DELETE', `/admin/accounts/${account}/keys/${keyId}`, undefined, { 'if-match': etag });
+    assert.ok([204, 412, 503].includes(status), `${status}`);
+    inForce ||= status === 204;
+    return inForce;
+  };
+  const ask = async () => {
+    const answer = await stack.post('/v1/chat/completions', chatBody(), { key });
+    await answer.text();
+    return answer.status;
+  };
+  await cluster.moveSlot(slot, await nodeWithout(slot), {
+    keysAtOnce: 1,
+    between: async () => {
+      if (!inForce) await revoke();
+      if (inForce) assert.notEqual(await ask(), 200);
+    },
+  });
+  await waitFor('the revocation to be in force', async () => inForce || revoke());
+  assert.notEqual(await ask(), 200);
+  await waitFor('the bucket to serve again, and to refuse the key', async () => {
+    const status = await ask();
+    assert.notEqual(status, 200);
+    return status === 401;
+  });
+});
+
+test('a master is killed under load and its replica takes over: nothing that was told is lost or booked twice', async () => {
+  const heard = await underLoad(stack, async (state) => {
+    await waitFor('answers', () => state.answers > 20);
+    const master = await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)));
+    const replica = await cluster.addReplica(master);
+    master.kill('SIGKILL');
+    await master.waitUntilGone();
+    await waitFor('the replica to take over', async () => (await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)))) === replica, 60);
+    replica.replicates = undefined;
+    await serves(state.accounts[0].key);
+    const since = state.answers;
+    await waitFor('answers after the failover', () => state.answers > since + 20, 60);
+  });
+  onlyPauses(heard.refused);
+  assert.deepEqual(heard.failures, []);
+  assert.ok(await bookedAsTold(stack, heard) >= heard.told.size);
+});
