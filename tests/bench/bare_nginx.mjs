@@ -22,7 +22,7 @@ http {
     uwsgi_temp_path ${dir}/lib/uwsgi;
     scgi_temp_path ${dir}/lib/scgi;
     ${extra.http ?? ''}
-    upstream models { server ${upstream}; keepalive 64; }
+    upstream models { server ${upstream}; keepalive 256; }
     server {
         listen 127.0.0.1:${port};
         ${extra.server ?? ''}

@@ -8,7 +8,7 @@ import { chatBody } from './measure.mjs';
 /// The service is a 204 of the bare nginx, whose time is not counted here.
 export function authRequestNginx(stack, bare) {
   return new BareNginx(stack, 'auth-request', {
-    http: `upstream authority { server ${new URL(bare.url).host}; keepalive 64; }`,
+    http: `upstream authority { server ${new URL(bare.url).host}; keepalive 256; }`,
     server: `location = /authority {
             internal;
             proxy_http_version 1.1;
