@@ -9,6 +9,7 @@
 #include "admind/key_terms.h"
 #include "admind/live_updates.h"
 #include "admind/pg_values.h"
+#include "admind/secret_rotation.h"
 
 namespace lumen::admind {
 
@@ -208,11 +209,14 @@ Answer save_key(const Call& call, AccountId account) {
         [&](pqxx::transaction_base& transaction, const KeyTerms& terms, PolicyId policy) -> KeyResult {
             if (!has_room(transaction, account)) return too_many_keys();
             const auto draft = take_draft(transaction, draft_owner(call, account), *draft_id);
-            if (!draft) return Problem{410, "draft_expired", "This key was never saved and is gone. Make a new one."};
+            // A secret may have gone since the draft was shown: the key would never work.
+            if (!draft || !knows_secret(call.settings.app, draft->secret_id))
+                return Problem{410, "draft_expired", "This key was never saved and is gone. Make a new one."};
             NewKey key;
             key.account = account;
             key.hash = draft->hash;
             key.hint = draft->hint;
+            key.secret_id = draft->secret_id;
             const KeyId id = insert_with_terms(call, transaction, key, terms, policy);
             audit_key(transaction, call, "key.create", account, id);
             return id;

@@ -42,7 +42,7 @@ void apply_endpoints(pqxx::transaction_base& transaction, const Call& call, Mode
     for (EndpointSettings endpoint : model.endpoints) {
         names.push_back(endpoint.id);
         if (endpoint.api_key == "********") {
-            endpoint.api_key = endpoint_credential(transaction, id, endpoint.id, call.settings.app.encryption_key);
+            endpoint.api_key = endpoint_credential(transaction, id, endpoint.id, call.settings.app);
         }
         apply_endpoint(transaction, id, endpoint, call.settings.app.encryption_key);
     }

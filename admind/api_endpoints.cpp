@@ -53,7 +53,9 @@ std::vector<StoredEndpoint> read_endpoint_rows(const Call& call, pqxx::transacti
         one.upstream_model = row[3].as<std::string>();
         if (!sealed.empty()) {
             one.credential =
-                unseal_credential(call.settings.app.encryption_key, std::to_string(one.id), sealed).value_or("");
+                unseal_credential(call.settings.app.encryption_key, call.settings.app.previous_encryption_key,
+                                  std::to_string(one.id), sealed)
+                    .value_or("");
         }
         one.drained_by_file = row[5].as<std::string>() == "draining";
         endpoints.push_back(std::move(one));

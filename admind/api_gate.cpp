@@ -205,10 +205,20 @@ bool is_uuid(const std::string& text) noexcept {
     return true;
 }
 
+/// Signed under the secret in force, or under the one before it while that is rotated.
+std::optional<CallerIdentity> verified_caller(const AppSettings& app, const HttpRequest& request) {
+    const std::string_view header = request.header(kCallerIdentityHeader);
+    const std::int64_t now_ms = unix_ms_now();
+    auto caller = verify_caller_identity(app.encryption_key, header, request.path, now_ms);
+    if (!caller && !app.previous_encryption_key.empty()) {
+        caller = verify_caller_identity(app.previous_encryption_key, header, request.path, now_ms);
+    }
+    return caller;
+}
+
 HttpAnswer dispatch(const Services& services, const HttpRequest& request) {
     const std::shared_ptr<const Settings> settings = services.settings.current();
-    const auto caller = verify_caller_identity(settings->app.encryption_key, request.header(kCallerIdentityHeader),
-                                               request.path, unix_ms_now());
+    const auto caller = verified_caller(settings->app, request);
     if (!caller) return refusal_answer(Refusal::missing_key);
     const bool usage = request.path.compare(0, kUsagePath.size(), kUsagePath) == 0;
     if (!usage && request.path != kKeyPath) return refusal_answer(Refusal::unknown_url);

@@ -19,7 +19,8 @@ CallerResult identify_operator(const Services& services, const Settings& setting
     if (secret.substr(0, kTokenPrefix.size()) != kTokenPrefix) return {{}, unauthenticated()};
     PgPool::Lease lease = services.postgres.acquire();
     pqxx::work transaction(*lease);
-    const auto token = find_operator_token(transaction, settings.app.encryption_key, secret);
+    const auto token =
+        find_operator_token(transaction, settings.app.encryption_key, settings.app.previous_encryption_key, secret);
     transaction.commit();
     if (!token) return {{}, unauthenticated()};
     Caller caller;

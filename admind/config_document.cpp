@@ -90,7 +90,8 @@ void emit(YAML::Emitter& out, const Json& value) {
 /// Keys whose values are secrets, wherever they are; of `url` only the two that hold a password.
 bool is_secret(const std::string& path, const std::string& key) {
     static const std::set<std::string, std::less<>> kSecretKeys{
-        "secret_key", "encryption_key", "client_secret", "api_key", "token", "password", "secret"};
+        "secret_key", "encryption_key", "previous_encryption_key", "client_secret", "api_key", "token",
+        "password",   "secret"};
     return kSecretKeys.count(key) > 0 || path == "app.database.url" || path == "redis.url" ||
            path == "app.database_url" || path == "rate_limiting.storage_url";
 }

@@ -10,6 +10,7 @@
 #include "admind/bounds.h"
 #include "admind/json_log.h"
 #include "admind/routes.h"
+#include "admind/secret_rotation.h"
 #include "admind/site_state.h"
 
 namespace lumen::admind {
@@ -115,6 +116,11 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
     add("catalogue", kPublishAgain, [this] { publish_catalogue_as_leader(); });
     add("probe_endpoints", kLookAtLead, [this] {
         if (leader_.is_leader()) prober_.run();
+    });
+    add("rehash_keys", kLookAtLead, [this] {
+        if (!leader_.is_leader()) return;
+        RedisPool::Lease redis = redis_.acquire();
+        take_rehashes(postgres_, *redis, settings_.current()->app);
     });
     add("notice_mails", kLookForNotices, [this] { notices_.send_mails(); });
     add("notice_webhooks", kLookForNotices, [this] { notices_.send_webhooks(); });

@@ -136,7 +136,8 @@ std::chrono::milliseconds EndpointProber::jittered(std::chrono::milliseconds int
 }
 
 std::vector<ProbeTarget> EndpointProber::due_targets(std::chrono::steady_clock::time_point now) {
-    const std::string secret = settings_.current()->app.encryption_key;
+    const std::shared_ptr<const Settings> settings = settings_.current();
+    const AppSettings& app = settings->app;
     std::vector<ProbeTarget> due;
     std::map<EndpointId, Known> still_there;
     PgPool::Lease lease = postgres_.acquire();
@@ -148,8 +149,11 @@ std::vector<ProbeTarget> EndpointProber::due_targets(std::chrono::steady_clock::
         still_there[id] = known == known_.end() ? Known{} : known->second;
         if (still_there[id].due > now) continue;
         const auto sealed = row[2].as<std::string>();
-        due.push_back({id, row[1].as<std::string>(),
-                       sealed.empty() ? "" : unseal_credential(secret, std::to_string(id), sealed).value_or("")});
+        const auto credential = sealed.empty() ? std::string()
+                                               : unseal_credential(app.encryption_key, app.previous_encryption_key,
+                                                                   std::to_string(id), sealed)
+                                                     .value_or("");
+        due.push_back({id, row[1].as<std::string>(), credential});
     }
     known_ = std::move(still_there);
     return due;

@@ -136,4 +136,20 @@ std::unordered_map<EndpointId, EndpointReport> EndpointStates::reports() {
     return reports_;
 }
 
+std::map<std::string, std::vector<std::string>> secrets_of_gates(RedisLink& redis) {
+    std::map<std::string, std::vector<std::string>> secrets;
+    for (const std::string& key : gate_keys(redis)) {
+        const RedisReply reply = redis.command({"GET", key});
+        const auto report = parse_json(reply_text(reply.get()));
+        if (!report || !report->is_object()) continue;  // its life ended in between
+        std::vector<std::string>& known = secrets[key.substr(std::string_view(kGateReportPrefix).size())];
+        const auto list = report->find("secrets");
+        if (list == report->end() || !list->is_array()) continue;
+        for (const Json& name : *list) {
+            if (name.is_string()) known.push_back(name.get<std::string>());
+        }
+    }
+    return secrets;
+}
+
 }  // namespace lumen::admind

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -49,5 +50,8 @@ class EndpointStates {
     std::chrono::steady_clock::time_point read_at_{};
     std::unordered_map<EndpointId, EndpointReport> reports_;
 };
+
+/// Of each gate that reports: the names of the installation secrets it knows, the one in force first.
+std::map<std::string, std::vector<std::string>> secrets_of_gates(RedisLink& redis);
 
 }  // namespace lumen::admind

@@ -20,6 +20,7 @@ struct KeyDraft {
     std::string secret;  ///< only from make_draft
     std::string hint;
     KeyHash hash{};
+    std::string secret_id;  ///< of the secret that made the hash
     std::int64_t expires_ms = 0;
 };
 /// Whose draft it is: of which account, and made by whom (0: an operator).

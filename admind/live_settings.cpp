@@ -19,6 +19,7 @@ std::vector<std::string> keep_old(const Settings& now, Settings& fresh) {
     keep("app.listen", old.listen_port, fresh.app.listen_port);
     keep("app.secret_key", old.secret_key, fresh.app.secret_key);
     keep("app.encryption_key", old.encryption_key, fresh.app.encryption_key);
+    keep("app.previous_encryption_key", old.previous_encryption_key, fresh.app.previous_encryption_key);
     keep("app.database.url", old.database_url, fresh.app.database_url);
     keep("app.database.pool_size", old.database_pool_size, fresh.app.database_pool_size);
     keep("app.database.pool_timeout", old.database_pool_timeout, fresh.app.database_pool_timeout);

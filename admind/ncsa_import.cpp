@@ -33,19 +33,6 @@ std::string shortened(const std::string& text, std::size_t most) {
     return text;
 }
 
-std::optional<KeyHash> hash_of_hex(const std::string& hex) {
-    KeyHash hash{};
-    if (hex.size() != hash.size() * 2) return std::nullopt;
-    const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
-    for (std::size_t i = 0; i < hash.size(); ++i) {
-        const int high = digit(hex[2 * i]);
-        const int low = digit(hex[2 * i + 1]);
-        if (high < 0 || low < 0) return std::nullopt;
-        hash[i] = static_cast<std::uint8_t>(high * 16 + low);
-    }
-    return hash;
-}
-
 /// All of an import that is one transaction: either it came over, or nothing did.
 class Importer {
  public:
@@ -310,7 +297,7 @@ class Importer {
         for (const NcsaKey& old : data_.keys) {
             ++counts.found;
             const AccountId account = done("entity", old.entity);
-            const auto hash = hash_of_hex(old.hash_hex);
+            const auto hash = key_hash_of_hex(old.hash_hex);
             if (done("key", old.id) > 0) {
                 ++counts.there;
                 continue;
@@ -333,6 +320,7 @@ class Importer {
             key.name = shortened(old.name.empty() ? old.hint : old.name, kLongestKeyName);
             key.hint = old.hint;
             key.hash = *hash;
+            key.secret_id = installation_secret_id(settings_.app.encryption_key);
             key.limits = key_limits(settings_.rates);
             const KeyId id = insert_key(to_, key);
             to_.exec_params0("update api_keys set created_at = $2::timestamptz where id = $1", id, old.created_at);

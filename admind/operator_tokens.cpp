@@ -59,26 +59,35 @@ NewOperatorToken create_operator_token(pqxx::transaction_base& transaction, std:
     NewOperatorToken made;
     made.secret = make_operator_token(random_256());
     const std::string query = std::string(
-                                  "insert into operator_tokens (name, scope, hint, token_hash, created_by, expires_at)"
-                                  " values ($1, $2, $3, $4, $5, case when $6::bigint > 0 then to_timestamp($6::numeric "
-                                  "/ 1000) end) returning ") +
+                                  "insert into operator_tokens (name, scope, hint, token_hash, created_by, expires_at,"
+                                  " secret_id) values ($1, $2, $3, $4, $5, case when $6::bigint > 0 then"
+                                  " to_timestamp($6::numeric / 1000) end, $7) returning ") +
                               kColumns;
-    made.token = read_operator_token(
-        transaction.exec_params1(query, name, std::string(scope_name(scope)), api_key_hint(made.secret),
-                                 hash_of(installation_secret, made.secret), created_by, expires_ms));
+    made.token = read_operator_token(transaction.exec_params1(query, name, std::string(scope_name(scope)),
+                                                              api_key_hint(made.secret),
+                                                              hash_of(installation_secret, made.secret), created_by,
+                                                              expires_ms, installation_secret_id(installation_secret)));
     return made;
 }
 
 std::optional<OperatorToken> find_operator_token(pqxx::transaction_base& transaction,
-                                                 std::string_view installation_secret, std::string_view secret) {
+                                                 std::string_view installation_secret, std::string_view previous_secret,
+                                                 std::string_view secret) {
     if (secret.size() > kMaxApiKeyBytes) return std::nullopt;
     const std::string query = std::string("select ") + kColumns +
-                              ", last_used_at is null or last_used_at < now() - interval '1 minute' as note_use"
-                              " from operator_tokens where token_hash = $1 and revoked_at is null"
+                              ", last_used_at is null or last_used_at < now() - interval '1 minute' as note_use,"
+                              " token_hash = $1 as current"
+                              " from operator_tokens where token_hash in ($1, $2) and revoked_at is null"
                               " and (expires_at is null or expires_at > now())";
-    const auto rows = transaction.exec_params(query, hash_of(installation_secret, secret));
+    const pqxx::binarystring hash = hash_of(installation_secret, secret);
+    const auto rows =
+        transaction.exec_params(query, hash, previous_secret.empty() ? hash : hash_of(previous_secret, secret));
     if (rows.empty()) return std::nullopt;
     OperatorToken token = read_operator_token(rows[0]);
+    if (!rows[0]["current"].as<bool>()) {
+        transaction.exec_params0("update operator_tokens set token_hash = $2, secret_id = $3 where id = $1", token.id,
+                                 hash, installation_secret_id(installation_secret));
+    }
     if (rows[0]["note_use"].as<bool>()) {
         transaction.exec_params0("update operator_tokens set last_used_at = now() where id = $1", token.id);
     }

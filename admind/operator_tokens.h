@@ -32,9 +32,11 @@ struct NewOperatorToken {
 NewOperatorToken create_operator_token(pqxx::transaction_base& transaction, std::string_view installation_secret,
                                        const std::string& name, OperatorScope scope, std::int64_t expires_ms,
                                        const std::string& created_by);
-/// The token of this secret if it is in force. Also notes its use, once a minute.
+/// The token of this secret if it is in force. Also notes its use, once a minute. One that was hashed under the
+/// installation secret before (empty: there is none) is hashed under the one in force from then on.
 std::optional<OperatorToken> find_operator_token(pqxx::transaction_base& transaction,
-                                                 std::string_view installation_secret, std::string_view secret);
+                                                 std::string_view installation_secret, std::string_view previous_secret,
+                                                 std::string_view secret);
 /// A select of all of them, for a page; each row is read by read_operator_token.
 std::string operator_tokens_query();
 OperatorToken read_operator_token(const pqxx::row& row);

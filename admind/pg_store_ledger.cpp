@@ -171,15 +171,15 @@ KeyId insert_key(pqxx::transaction_base& transaction, const NewKey& key) {
     return transaction
         .exec_params1(
             "insert into api_keys (account_id, kind, name, hint, key_hash, expires_at, policy_id, "
-            "request_rates, token_rates, concurrency, cap, cap_len, cap_start) "
+            "request_rates, token_rates, concurrency, cap, cap_len, cap_start, secret_id) "
             "values ($1, $2, $3, $4, nullif($5, '')::bytea, to_timestamp(nullif($6::bigint, 0) / 1000.0), "
             "nullif($7, '')::bigint, $8, $9, $10, nullif($11, '')::bigint, "
             "make_interval(secs => nullif($12::bigint, 0) / 1000.0), "
-            "case when $11 <> '' then now() end) returning id",
+            "case when $11 <> '' then now() end, nullif($13, '')) returning id",
             key.account, key.chat ? "chat" : "user", key.name, key.hint,
             key.chat ? std::string() : bytea_text(key.hash), key.expires_at_ms, text_or_empty(key.policy),
             rates_text(key.limits.requests), rates_text(key.limits.tokens), key.limits.concurrency,
-            text_or_empty(key.cap), key.cap_window_ms)[0]
+            text_or_empty(key.cap), key.cap_window_ms, key.secret_id)[0]
         .as<KeyId>();
 }
 

@@ -39,6 +39,7 @@ struct NewKey {
     std::string name;
     std::string hint;
     KeyHash hash{};                  ///< not for chat keys
+    std::string secret_id;           ///< of the installation secret that made the hash; empty: the first there was
     std::int64_t expires_at_ms = 0;  ///< 0 = never
     PolicyId policy = 0;
     Limits limits;

@@ -52,6 +52,14 @@ void read_secret_key(Section& app, const char* key, const char* variable, std::s
     if (to.size() < kLeastSecretBytes) app.warning(key, "is shorter than 32 bytes");
 }
 
+void read_previous_secret(Section& app, AppSettings& to) {
+    to.previous_encryption_key =
+        strip_final_newline(app.secret("previous_encryption_key", "LUMEN_PREVIOUS_ENCRYPTION_KEY").value_or(""));
+    if (!to.previous_encryption_key.empty() && to.previous_encryption_key == to.encryption_key) {
+        app.error("previous_encryption_key", "is the same as encryption_key");
+    }
+}
+
 void read_database(Section& app, AppSettings& settings) {
     Section database = app.section("database");
     database.no_effect({"max_overflow", "max_connections", "pool_pre_ping"});
@@ -128,6 +136,7 @@ void read_app(Section& root, SettingsReport& report, Settings& settings) {
     read_listen(app, report, to);
     read_secret_key(app, "secret_key", "LUMEN_SECRET_KEY", to.secret_key);
     read_secret_key(app, "encryption_key", "LUMEN_ENCRYPTION_KEY", to.encryption_key);
+    read_previous_secret(app, to);
     read_database(app, to);
     to.debug = app.boolean("debug", false);
     read_dev_user(app, report, to);

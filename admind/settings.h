@@ -51,7 +51,8 @@ struct AppSettings {
     std::string listen_host;
     std::uint16_t listen_port = 0;
     std::string secret_key;
-    std::string encryption_key;  ///< the installation secret, final newline stripped
+    std::string encryption_key;           ///< the installation secret, final newline stripped
+    std::string previous_encryption_key;  ///< the one before, while it is rotated; empty: none
     std::string database_url;
     std::size_t database_pool_size = 16;
     std::chrono::seconds database_pool_timeout{30};

@@ -5,6 +5,7 @@
 #include "admind/group_rules.h"
 #include "admind/json.h"
 #include "admind/pg_values.h"
+#include "admind/secret_rotation.h"
 #include "admind/site_state.h"
 #include "lumen_core/catalogue.h"
 
@@ -177,11 +178,12 @@ void apply_endpoint(pqxx::transaction_base& transaction, ModelId model, const En
 }
 
 std::string endpoint_credential(pqxx::transaction_base& transaction, ModelId model, const std::string& endpoint,
-                                const std::string& installation_secret) {
+                                const AppSettings& app) {
     const auto rows = transaction.exec_params(
         "select id, credential from endpoints where model_id = $1 and name = $2 and not removed", model, endpoint);
     if (rows.empty() || rows[0][1].as<std::string>().empty()) return "";
-    return unseal_credential(installation_secret, rows[0][0].as<std::string>(), rows[0][1].as<std::string>())
+    return unseal_credential(app.encryption_key, app.previous_encryption_key, rows[0][0].as<std::string>(),
+                             rows[0][1].as<std::string>())
         .value_or("");
 }
 
@@ -366,6 +368,7 @@ void keep_settings_still(pqxx::transaction_base& transaction) {
 
 void apply_settings(pqxx::transaction_base& transaction, const Settings& settings) {
     transaction.exec_params("select pg_advisory_xact_lock(hashtextextended($1, 0))", kApplyLock);
+    adopt_secret(transaction, settings.app);
     apply_models(transaction, settings);
     apply_groups(transaction, settings);
     apply_users(transaction, settings);

@@ -42,7 +42,7 @@ void apply_endpoint(pqxx::transaction_base& transaction, ModelId model, const En
                     const std::string& installation_secret);
 /// The endpoint's credential in plain text; empty: it has none.
 std::string endpoint_credential(pqxx::transaction_base& transaction, ModelId model, const std::string& endpoint,
-                                const std::string& installation_secret);
+                                const AppSettings& app);
 void apply_group(pqxx::transaction_base& transaction, const GroupSettings& group, ManagedBy by);
 
 }  // namespace lumen::admind

@@ -153,6 +153,11 @@ std::string_view key_hash_bytes(const KeyHash& hash) noexcept {
     return {reinterpret_cast<const char*>(hash.data()), hash.size()};
 }
 
+std::string installation_secret_id(std::string_view installation_secret) {
+    constexpr std::size_t kDigits = 16;
+    return key_hash_hex(hash_api_key(installation_secret, "lumen installation secret\n")).substr(0, kDigits);
+}
+
 std::string key_hash_hex(const KeyHash& hash) {
     constexpr std::string_view kHex = "0123456789abcdef";
     std::string hex;
@@ -162,6 +167,16 @@ std::string key_hash_hex(const KeyHash& hash) {
         hex += kHex[byte & 0x0FU];
     }
     return hex;
+}
+
+std::optional<KeyHash> key_hash_of_hex(std::string_view hex) noexcept {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    KeyHash hash{};
+    if (hex.size() != 2 * hash.size() || hex.find_first_not_of(kDigits) != std::string_view::npos) return std::nullopt;
+    for (std::size_t i = 0; i < hash.size(); ++i) {
+        hash[i] = static_cast<std::uint8_t>(kDigits.find(hex[2 * i]) << 4 | kDigits.find(hex[2 * i + 1]));
+    }
+    return hash;
 }
 
 std::string api_key_hint(std::string_view key) {

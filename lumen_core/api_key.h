@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,6 +31,8 @@ KeyForm api_key_form(std::string_view key) noexcept;
 
 /// HMAC-SHA256(installation secret, key): NCSA Lumen's key hash, as raw bytes.
 KeyHash hash_api_key(std::string_view installation_secret, std::string_view key);
+/// A name for the secret that tells nothing of it: 16 hex digits. No key has that text, so no key's hash is it.
+std::string installation_secret_id(std::string_view installation_secret);
 
 /// The same hash with the secret's half of the work done once: for a gate that hashes a key on every request. Not
 /// thread-safe. A copy of a process (fork) may go on using its own.
@@ -48,6 +51,8 @@ class KeyHasher {
 
 std::string_view key_hash_bytes(const KeyHash& hash) noexcept;
 std::string key_hash_hex(const KeyHash& hash);
+/// 64 digits as key_hash_hex writes them; else nothing.
+std::optional<KeyHash> key_hash_of_hex(std::string_view hex) noexcept;
 
 /// First 4 + `…` + last 4 characters; keys shorter than 16 characters show only their first 4.
 std::string api_key_hint(std::string_view key);

@@ -38,8 +38,8 @@ bool is_printable(std::string_view text) noexcept {
 /// Builds one catalogue out of one document; what is wrong is in `fault`.
 class CatalogueReader {
  public:
-    CatalogueReader(std::string_view installation_secret, JsonFault& fault)
-        : installation_secret_(installation_secret), fault_(fault) {}
+    CatalogueReader(std::string_view installation_secret, std::string_view previous_secret, JsonFault& fault)
+        : installation_secret_(installation_secret), previous_secret_(previous_secret), fault_(fault) {}
 
     std::shared_ptr<Catalogue> read(simdjson::dom::element document) {
         const CheckedObject root(document, "", fault_);
@@ -68,17 +68,10 @@ class CatalogueReader {
 
  private:
     void read_monitoring_token(const CheckedObject& settings) {
-        constexpr std::string_view kDigits = "0123456789abcdef";
-        KeyHash hash{};
-        const std::string_view hex = settings.text("monitoring_token_hash", 0, 2 * hash.size());
+        const std::string_view hex = settings.text("monitoring_token_hash", 0, 2 * KeyHash().size());
         if (hex.empty()) return;
-        if (hex.size() != 2 * hash.size() || hex.find_first_not_of(kDigits) != std::string_view::npos) {
-            return settings.wrong("monitoring_token_hash", "must be empty or 64 hex digits");
-        }
-        for (std::size_t i = 0; i < hash.size(); ++i) {
-            hash[i] = static_cast<std::uint8_t>(kDigits.find(hex[2 * i]) << 4 | kDigits.find(hex[2 * i + 1]));
-        }
-        catalogue_->monitoring_token = hash;
+        catalogue_->monitoring_token = key_hash_of_hex(hex);
+        if (!catalogue_->monitoring_token) settings.wrong("monitoring_token_hash", "must be empty or 64 hex digits");
     }
 
     std::int64_t read_id(const CheckedObject& object, std::unordered_set<std::int64_t>& taken) {
@@ -156,7 +149,7 @@ class CatalogueReader {
     std::string read_credential(const CheckedObject& object, EndpointId id) {
         const std::string_view sealed = object.text("credential", 0, kMaxSealedBytes);
         if (sealed.empty()) return {};
-        auto plain = unseal_credential(installation_secret_, std::to_string(id), sealed);
+        auto plain = unseal_credential(installation_secret_, previous_secret_, std::to_string(id), sealed);
         if (!plain) {
             object.wrong("credential", "does not unseal: sealed under another installation secret, or for another id");
             return {};
@@ -242,6 +235,7 @@ class CatalogueReader {
     }
 
     std::string_view installation_secret_;
+    std::string_view previous_secret_;
     JsonFault& fault_;
     std::shared_ptr<Catalogue> catalogue_ = std::make_shared<Catalogue>();
     std::unordered_map<ModelId, std::size_t> model_index_;  // into catalogue_->models, in the document's order
@@ -281,7 +275,8 @@ const CataloguePolicy* Catalogue::policy(PolicyId id) const noexcept {
     return found == policies.end() ? nullptr : &found->second;
 }
 
-CatalogueResult parse_catalogue(std::string_view json, std::string_view installation_secret) {
+CatalogueResult parse_catalogue(std::string_view json, std::string_view installation_secret,
+                                std::string_view previous_secret) {
     if (json.size() > kMaxCatalogueBytes)
         return {nullptr, "longer than " + std::to_string(kMaxCatalogueBytes) + " bytes"};
     simdjson::dom::parser parser(kMaxCatalogueBytes);
@@ -290,7 +285,7 @@ CatalogueResult parse_catalogue(std::string_view json, std::string_view installa
         return {nullptr, std::string("not JSON: ") + simdjson::error_message(error)};
     }
     JsonFault fault;
-    auto catalogue = CatalogueReader(installation_secret, fault).read(document);
+    auto catalogue = CatalogueReader(installation_secret, previous_secret, fault).read(document);
     return {std::move(catalogue), fault.text()};
 }
 

@@ -26,6 +26,9 @@ inline constexpr std::size_t kMaxUpstreamModelBytes = 256;
 /// Redis names outside the buckets; they carry no hash tag.
 inline constexpr const char* kCatalogueKey = "lumen:catalogue";  ///< the document; also the channel that announces it
 inline constexpr const char* kProbesKey = "lumen:probes";        ///< admind's probe results; also their channel
+/// What gates tell admind of keys they found under the secret before: `account:key` → `secret id:hash`, both hex.
+/// The hash is the key's under the secret in force, which admind, not knowing keys, cannot make.
+inline constexpr const char* kRehashKey = "lumen:gate:/rehash";  // no host has such a name
 inline constexpr const char* kGateReportPrefix = "lumen:gate:";  ///< + gate id: one gate host's report, lives 5 s
 inline constexpr const char* kLivePrefix = "lumen:live:";        ///< + account id: channel of page updates
 inline constexpr const char* kLiveChannel = "lumen:live";        ///< channel of page updates for everybody
@@ -113,6 +116,7 @@ struct CatalogueResult {
 /// Parses and checks the document of tests/data/catalogue.json; all or nothing: every member that has a use here is
 /// required, others are ignored. `error` begins with the path of what is wrong ("models[3].prices: none"). Credentials
 /// that do not unseal under `installation_secret` are an error that names the endpoint's place.
-CatalogueResult parse_catalogue(std::string_view json, std::string_view installation_secret);
+CatalogueResult parse_catalogue(std::string_view json, std::string_view installation_secret,
+                                std::string_view previous_secret = {});
 
 }  // namespace lumen

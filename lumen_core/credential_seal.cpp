@@ -142,4 +142,11 @@ std::optional<std::string> unseal_credential(std::string_view installation_secre
     return plain;
 }
 
+std::optional<std::string> unseal_credential(std::string_view installation_secret, std::string_view previous_secret,
+                                             std::string_view context, std::string_view sealed) {
+    auto plain = unseal_credential(installation_secret, context, sealed);
+    if (!plain && !previous_secret.empty()) plain = unseal_credential(previous_secret, context, sealed);
+    return plain;
+}
+
 }  // namespace lumen

@@ -18,5 +18,8 @@ inline constexpr std::size_t kMaxCredentialBytes = 4096;
 std::string seal_credential(std::string_view installation_secret, std::string_view context, std::string_view plain);
 std::optional<std::string> unseal_credential(std::string_view installation_secret, std::string_view context,
                                              std::string_view sealed);
+/// The same under the secret in force, else under the one before it, if there is one (not empty).
+std::optional<std::string> unseal_credential(std::string_view installation_secret, std::string_view previous_secret,
+                                             std::string_view context, std::string_view sealed);
 
 }  // namespace lumen

@@ -64,10 +64,19 @@ std::string_view bearer_token(const ngx_http_request_t* r) noexcept {
 }
 
 /// Whoever has it may list the models, and do nothing else.
-bool is_monitoring_token(const KeyHash& hash) noexcept {
+bool is_monitoring_token(const Request& request) noexcept {
     const auto catalogue = current_catalogue();
-    return catalogue && catalogue->monitoring_token &&
-           CRYPTO_memcmp(catalogue->monitoring_token->data(), hash.data(), hash.size()) == 0;
+    if (!catalogue || !catalogue->monitoring_token) return false;
+    const auto same = [&](const KeyHash& hash) {
+        return CRYPTO_memcmp(catalogue->monitoring_token->data(), hash.data(), hash.size()) == 0;
+    };
+    return same(request.key_hash) || (request.previous_key_hash && same(*request.previous_key_hash));
+}
+
+void hash_key(Request& request, std::string_view key) {
+    const MainConf& conf = *main_conf(request.r);
+    request.key_hash = conf.key_hasher->hash(key);
+    if (conf.previous_key_hasher != nullptr) request.previous_key_hash = conf.previous_key_hasher->hash(key);
 }
 
 bool is_read(const ngx_http_request_t* r) noexcept {
@@ -84,8 +93,8 @@ void read_key(Request& request) {
     if (key.empty()) key = request_header(request.r, "x-api-key");
     const KeyForm form = api_key_form(key);
     if (form == KeyForm::malformed) return refuse(request, Refusal::missing_key);
-    request.key_hash = main_conf(request.r)->key_hasher->hash(key);
-    if (form != KeyForm::own && is_monitoring_token(request.key_hash)) return route_monitoring(request);
+    hash_key(request, key);
+    if (form != KeyForm::own && is_monitoring_token(request)) return route_monitoring(request);
     if (form == KeyForm::broken) return refuse(request, Refusal::invalid_key);
     request.foreign_key = form == KeyForm::foreign;
     route(request);

@@ -11,6 +11,7 @@
 #include "ngx_lumen_module/quota_headers.h"
 #include "ngx_lumen_module/redis_step.h"
 #include "ngx_lumen_module/refusal.h"
+#include "ngx_lumen_module/rehash_report.h"
 
 namespace lumen {
 namespace {
@@ -22,14 +23,29 @@ void refuse(Request& request, Refusal refusal) {
     send_refusal(request.r, &request, refusal, {});
 }
 
-void on_lookup(Request& request, RedisResult result, std::string_view text) {
+void found_identity(Request& request, const LedgerReply& reply) {
+    request.identity.account = reply.account;
+    request.identity.key = reply.key;
+    // Under the hash of the secret in force, whichever led to it: the next request asks nobody.
+    remember_identity(request.key_hash, request.identity);
+    std::exchange(request.next, nullptr)(request);
+}
+
+void on_previous_lookup(Request& request, RedisResult result, std::string_view text) {
     if (result != RedisResult::reply) return refuse(request, Refusal::billing_unavailable);
     const LedgerReply reply = parse_reply(Script::lookup, text);
     if (reply.reply != Reply::ok) return refuse(request, refusal_of(reply.reply));
-    request.identity.account = reply.account;
-    request.identity.key = reply.key;
-    remember_identity(request.key_hash, request.identity);
-    std::exchange(request.next, nullptr)(request);
+    report_rehash(*main_conf(request.r), reply.account, reply.key, request.key_hash);
+    found_identity(request, reply);
+}
+
+void on_lookup(Request& request, RedisResult result, std::string_view text) {
+    if (result != RedisResult::reply) return refuse(request, Refusal::billing_unavailable);
+    const LedgerReply reply = parse_reply(Script::lookup, text);
+    if (reply.reply == Reply::ok) return found_identity(request, reply);
+    if (reply.reply != Reply::no_key || !request.previous_key_hash) return refuse(request, refusal_of(reply.reply));
+    LookupCall call(*request.previous_key_hash);
+    if (!ask_redis(request, call, on_previous_lookup)) refuse(request, Refusal::billing_unavailable);
 }
 
 void on_auth(Request& request, RedisResult result, std::string_view text) {
@@ -79,6 +95,7 @@ bool comes_from_allowed_address(const Request& request) noexcept {
 }
 
 void identify(Request& request, Step next) {
+    if (request.previous_key_hash) report_rehashes_anew();
     if (const Identity* known = find_identity(request.key_hash)) {
         request.identity = *known;
         return next(request);

@@ -39,7 +39,7 @@ Feed feed;
 void fetch();
 
 void take_document(std::string_view document) {
-    CatalogueResult result = parse_catalogue(document, view(feed.conf->secret));
+    CatalogueResult result = parse_catalogue(document, view(feed.conf->secret), view(feed.conf->previous_secret));
     feed.head = document.substr(0, 96);
     if (!result.catalogue) {
         ngx_log_error(NGX_LOG_ERR, feed.log, 0, "lumen: catalogue refused, the one before stays: %s",

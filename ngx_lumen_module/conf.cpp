@@ -93,13 +93,46 @@ char* read_secret(ngx_conf_t* cf, const char* directive, ngx_str_t path, ngx_str
     return NGX_CONF_OK;
 }
 
-bool make_key_hasher(ngx_conf_t* cf, MainConf& conf) {
+KeyHasher* make_key_hasher(ngx_conf_t* cf, ngx_str_t secret) {
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cleanup == nullptr) return false;
-    conf.key_hasher = new KeyHasher(view(conf.secret));
-    cleanup->data = conf.key_hasher;
-    cleanup->handler = [](void* hasher) { delete static_cast<KeyHasher*>(hasher); };
+    if (cleanup == nullptr) return nullptr;
+    auto* hasher = new KeyHasher(view(secret));
+    cleanup->data = hasher;
+    cleanup->handler = [](void* made) { delete static_cast<KeyHasher*>(made); };
+    return hasher;
+}
+
+bool name_secret(ngx_conf_t* cf, ngx_str_t secret, ngx_str_t& to) {
+    const std::string name = installation_secret_id(view(secret));
+    auto* bytes = static_cast<u_char*>(ngx_pnalloc(cf->pool, name.size()));
+    if (bytes == nullptr) return false;
+    std::copy(name.begin(), name.end(), bytes);
+    to = {name.size(), bytes};
     return true;
+}
+
+/// What is made of a secret once: its hasher and its name.
+bool prepare_secret(ngx_conf_t* cf, ngx_str_t secret, KeyHasher*& hasher, ngx_str_t& id) {
+    hasher = make_key_hasher(cf, secret);
+    return hasher != nullptr && name_secret(cf, secret, id);
+}
+
+char* read_secrets(ngx_conf_t* cf, MainConf& conf) {
+    constexpr const char* kDirective = "lumen_secret_file";
+    if (char* error = read_secret(cf, kDirective, conf.secret_file, conf.secret); error != NGX_CONF_OK) return error;
+    if (!prepare_secret(cf, conf.secret, conf.key_hasher, conf.secret_id)) return static_cast<char*>(NGX_CONF_ERROR);
+    if (conf.previous_secret_file.len == 0) return NGX_CONF_OK;
+    if (char* error = read_secret(cf, kDirective, conf.previous_secret_file, conf.previous_secret);
+        error != NGX_CONF_OK) {
+        return error;
+    }
+    if (view(conf.previous_secret) == view(conf.secret)) {
+        return fail(cf, "%s: \"%V\" holds the same secret as \"%V\"", kDirective, &conf.previous_secret_file,
+                    &conf.secret_file);
+    }
+    return prepare_secret(cf, conf.previous_secret, conf.previous_key_hasher, conf.previous_secret_id)
+               ? NGX_CONF_OK
+               : static_cast<char*>(NGX_CONF_ERROR);
 }
 
 char* add_redis(ngx_conf_t* cf, MainConf& conf, const ngx_str_t& address) {
@@ -190,10 +223,7 @@ char* init_main_conf(ngx_conf_t* cf, void* data) {
     if (conf.secret_file.len == 0) conf.secret_file = constant(kDefaultSecretFile);
     conf.gate_id = cf->cycle->hostname;
     configure_ring(cf);
-    if (char* error = read_secret(cf, "lumen_secret_file", conf.secret_file, conf.secret); error != NGX_CONF_OK) {
-        return error;
-    }
-    if (!make_key_hasher(cf, conf)) return static_cast<char*>(NGX_CONF_ERROR);
+    if (char* error = read_secrets(cf, conf); error != NGX_CONF_OK) return error;
     return make_zone(cf, conf);
 }
 
@@ -243,6 +273,19 @@ char* zone_directive(ngx_conf_t* cf, ngx_command_t*, void* data) {
         const bool understood = (ring && parse_ring(*ring, conf)) || (replay && parse_time(*replay, conf.replay_ms));
         if (!understood) return fail(cf, "invalid parameter \"%V\" in lumen_zone", text);
     }
+    return NGX_CONF_OK;
+}
+
+// lumen_secret_file PATH [previous=PATH]
+char* secret_file_directive(ngx_conf_t* cf, ngx_command_t*, void* data) {
+    auto& conf = *static_cast<MainConf*>(data);
+    if (conf.secret_file.len > 0) return const_cast<char*>("is duplicate");
+    conf.secret_file = *argument(cf, 1);
+    if (cf->args->nelts == 2) return NGX_CONF_OK;
+    const auto previous = after(*argument(cf, 2), "previous=");
+    if (!previous || previous->len == 0)
+        return fail(cf, "invalid parameter \"%V\" in lumen_secret_file", argument(cf, 2));
+    conf.previous_secret_file = *previous;
     return NGX_CONF_OK;
 }
 

@@ -26,10 +26,15 @@ struct MainConf {
     ngx_str_t redis_user;
     ngx_str_t redis_password;  ///< read from password_file= when the configuration is loaded
     ngx_str_t secret_file;
-    ngx_str_t secret;         ///< installation secret, final newline stripped
-    KeyHasher* key_hasher;    ///< of that secret; lives as long as the configuration
-    ngx_str_t gate_id;        ///< id of this gate host in lumen:gate:<id>
-    unsigned configured : 1;  ///< at least one `lumen on`
+    ngx_str_t secret;       ///< installation secret, final newline stripped
+    KeyHasher* key_hasher;  ///< of that secret; lives as long as the configuration
+    ngx_str_t previous_secret_file;
+    ngx_str_t previous_secret;       ///< the one before, during a rotation; empty: none
+    KeyHasher* previous_key_hasher;  ///< null: none
+    ngx_str_t secret_id;             ///< installation_secret_id of `secret`
+    ngx_str_t previous_secret_id;    ///< empty: none
+    ngx_str_t gate_id;               ///< id of this gate host in lumen:gate:<id>
+    unsigned configured : 1;         ///< at least one `lumen on`
 };
 
 /// server level, set by the locations in it.
@@ -54,6 +59,8 @@ LocationConf* location_conf(const ngx_http_request_t* r) noexcept;
 inline constexpr ngx_uint_t kMostTries = 16;
 
 void* create_main_conf(ngx_conf_t* cf);
+/// lumen_secret_file PATH [previous=PATH].
+char* secret_file_directive(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
 /// Fills in the defaults of design.md §4, makes the shared zone and reads the installation secret, if any location has
 /// `lumen on`.
 char* init_main_conf(ngx_conf_t* cf, void* conf);

@@ -80,6 +80,17 @@ void append_ring(std::string& out) {
     object.number("replay_ms", ring.replay_ms);
 }
 
+/// Names of the installation secrets that this gate knows, the one in force first: what `lumen-admind secret` shows.
+void append_secrets(std::string& out) {
+    const MainConf* conf = main_conf(const_cast<const ngx_cycle_t*>(ngx_cycle));
+    out.push_back('[');
+    if (conf != nullptr) out.append("\"").append(view(conf->secret_id)).append("\"");
+    if (conf != nullptr && conf->previous_secret_id.len > 0) {
+        out.append(",\"").append(view(conf->previous_secret_id)).append("\"");
+    }
+    out.push_back(']');
+}
+
 struct Reporter {
     const MainConf* conf = nullptr;
     ngx_log_t* log = nullptr;
@@ -153,6 +164,7 @@ std::string gate_report(const Catalogue* catalogue, std::int64_t now_ms, ReportN
             report.number("models", catalogue != nullptr ? catalogue->models.size() : 0);
         }
         report.text("coins_held", format_coins(coins_held()));
+        append_secrets(report.member("secrets"));
         append_ring(report.member("ring"));
         std::string& endpoints = report.member("endpoints");
         if (catalogue != nullptr) {

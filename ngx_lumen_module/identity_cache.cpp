@@ -54,4 +54,12 @@ void remember_identity(const KeyHash& hash, const Identity& identity) noexcept {
     *entry = {hash, identity};
 }
 
+void forget_identities() noexcept {
+    for (Set& set : sets) {
+        for (Entry& entry : set.entries) {
+            if (entry.identity.account != 0) entry = {};  // pages that were never used stay so
+        }
+    }
+}
+
 }  // namespace lumen

@@ -13,5 +13,7 @@ inline constexpr std::size_t kCachedIdentities = 65'536;
 /// Null: not known here. The pointer is good until the next remember_identity.
 const Identity* find_identity(const KeyHash& hash) noexcept;
 void remember_identity(const KeyHash& hash, const Identity& identity) noexcept;
+/// Each key costs one more lookup then, and nothing else.
+void forget_identities() noexcept;
 
 }  // namespace lumen

@@ -113,8 +113,9 @@ struct Request {
     Dialect dialect = Dialect::openai;
     Operation operation = Operation::chat_completions;
     KeyHash key_hash{};
-    bool asks_admind = false;  ///< about its key or a call: admind answers it
-    bool foreign_key = false;  ///< not of our form: only a lookup can tell it from noise
+    std::optional<KeyHash> previous_key_hash;  ///< under the secret before, while one is configured
+    bool asks_admind = false;                  ///< about its key or a call: admind answers it
+    bool foreign_key = false;                  ///< not of our form: only a lookup can tell it from noise
     Identity identity;
     const CatalogueModel* model = nullptr;        ///< into *catalogue
     const CataloguePolicy* policy = nullptr;      ///< the account's

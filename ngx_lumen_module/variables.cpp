@@ -84,7 +84,10 @@ std::string identity(const Request& request) {
     if (!request.asks_admind) return {};
     const std::string_view target = view(request.r->unparsed_uri);
     const CallerIdentity caller{request.identity.account, request.identity.key, unix_ms()};
-    return sign_caller_identity(view(main_conf(request.r)->secret), caller, target.substr(0, target.find('?')));
+    // During a rotation gates come first: admind may know only the secret before, and takes either when it knows both.
+    const MainConf* conf = main_conf(request.r);
+    const ngx_str_t& secret = conf->previous_secret.len > 0 ? conf->previous_secret : conf->secret;
+    return sign_caller_identity(view(secret), caller, target.substr(0, target.find('?')));
 }
 
 std::string upstream_api_key(const Request& request) {

@@ -82,6 +82,13 @@ TEST(Keys, drafts_end_by_discard_by_save_and_by_time) {
     EXPECT_EQ(save(person, late).code(), "draft_expired");
 }
 
+TEST(Keys, a_draft_ends_with_the_installation_secret_it_was_made_under) {
+    const auto person = admind().new_person();
+    const HttpReply draft = draft_of(person);
+    admind().execute("update key_drafts set secret_id = '0123456789abcdef' where account_id = " + person.account);
+    EXPECT_EQ(save(person, draft).code(), "draft_expired") << "or it would be a key that never works";
+}
+
 TEST(Keys, a_draft_is_nobody_elses) {
     const auto person = admind().new_person();
     const auto other = admind().new_person();

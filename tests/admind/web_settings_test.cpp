@@ -136,6 +136,10 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"mail_password_in_the_clear",
             std::string(kApp) + "notices: {mail: {host: m, security: none, username: u, password: p, from: l@e.edu}}\n",
             "notices.mail.security", "must be starttls or tls with a username"},
+        Row{"previous_secret_that_is_the_same",
+            "app: {public_url: 'https://l.example.edu', debug: true, dev_user: a@example.edu, previous_encryption_key: "
+            "fedcba9876543210fedcba9876543210}\n",
+            "app.previous_encryption_key", "is the same as encryption_key"},
         Row{"listen", "app: {public_url: 'https://l.example.edu', listen: here}\n", "app.listen", "must be host:port"}),
     [](const auto& each) { return std::string(each.param.name); });
 

@@ -56,6 +56,23 @@ TEST(api_key, has_the_documented_form) {
     }
 }
 
+TEST(api_key, hash_is_read_back_from_its_digits_and_from_nothing_else) {
+    const KeyHash hash = hash_api_key("secret", "key");
+    const std::string hex = key_hash_hex(hash);
+    EXPECT_EQ(key_hash_of_hex(hex), hash);
+    for (const std::string& wrong :
+         {std::string(), hex + "0", hex.substr(1), "G" + hex.substr(1), "A" + hex.substr(1)}) {
+        EXPECT_FALSE(key_hash_of_hex(wrong)) << wrong;
+    }
+}
+
+TEST(api_key, a_secrets_name_tells_which_and_not_what_it_is) {
+    EXPECT_EQ(installation_secret_id("one").size(), 16U);
+    EXPECT_EQ(installation_secret_id("one"), installation_secret_id("one"));
+    EXPECT_NE(installation_secret_id("one"), installation_secret_id("two"));
+    EXPECT_EQ(api_key_form("lumen installation secret\n"), KeyForm::malformed) << "so it is no key's hash";
+}
+
 TEST(api_key, of_zero_and_of_all_ones_has_the_same_length) {
     std::array<std::uint8_t, 32> bytes{};
     EXPECT_EQ(make_api_key(bytes).substr(0, 46), "sk_" + std::string(43, '0'));

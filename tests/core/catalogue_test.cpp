@@ -354,6 +354,11 @@ TEST(catalogue, document_of_8_mib_is_read_and_a_byte_more_is_not) {
     EXPECT_EQ(parse_catalogue(text + " ", kSecret).error, "longer than 8388608 bytes");
 }
 
+TEST(catalogue, is_read_under_the_secret_before_while_that_is_rotated) {
+    EXPECT_EQ(parse_catalogue(golden_text(), "another", kSecret).error, "");
+    EXPECT_EQ(parse_catalogue(golden_text(), kSecret, "another").error, "");
+}
+
 TEST(catalogue, another_installation_secret_is_an_error_that_names_the_endpoint) {
     const CatalogueResult result = parse_catalogue(golden_text(), "another");
     EXPECT_EQ(result.catalogue, nullptr);

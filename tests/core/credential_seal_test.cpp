@@ -72,6 +72,14 @@ TEST(credential_seal, has_one_text_only) {
     EXPECT_TRUE(unseal_credential(kSecret, "7", sealed));
 }
 
+TEST(credential_seal, opens_under_the_secret_before_while_there_is_one) {
+    const std::string sealed = seal_credential("the one before", "7", "sk-upstream");
+    EXPECT_EQ(unseal_credential(kSecret, "the one before", "7", sealed), "sk-upstream");
+    EXPECT_EQ(unseal_credential("the one before", kSecret, "7", sealed), "sk-upstream");
+    EXPECT_FALSE(unseal_credential(kSecret, "", "7", sealed));
+    EXPECT_FALSE(unseal_credential(kSecret, "the one before", "8", sealed));
+}
+
 TEST(credential_seal, refuses_to_seal_what_would_not_open) {
     EXPECT_THROW(seal_credential(kSecret, "7", std::string(kMaxCredentialBytes + 1, 'x')), std::length_error);
 }

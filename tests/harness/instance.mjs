@@ -88,6 +88,7 @@ export class Instance {
       LUMEN_REDIS_URL: this.redis.url,
       LUMEN_SECRET_KEY: this.sessionSecret,
       LUMEN_ENCRYPTION_KEY: this.installationSecret,
+      ...(this.previousSecret === undefined ? {} : { LUMEN_PREVIOUS_ENCRYPTION_KEY: this.previousSecret }),
       // For configuration files written for an instance whose ports are not known beforehand (lumen.demo.yaml).
       LUMEN_URL: this.url,
       ...Object.fromEntries(this.modelServers.map((server, i) => [`LUMEN_MODEL_SERVER_${i}`, server.url])),
