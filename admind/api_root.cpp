@@ -61,6 +61,10 @@ std::string state_of_settings(const Services& services) {
     }
 }
 
+std::string state_of_daemon(const Services& services) {
+    return services.leaving != nullptr && *services.leaving ? "stopping" : "ok";
+}
+
 /// In constant time: the answer's delay must not tell how much of the token was right.
 bool same_secret(std::string_view given, std::string_view wanted) {
     return given.size() == wanted.size() && CRYPTO_memcmp(given.data(), wanted.data(), wanted.size()) == 0;
@@ -73,11 +77,9 @@ Answer get_healthz(const Call&) {
 }
 
 Answer get_readyz(const Call& call) {
-    const Json body{{"database", state_of_database(call.services)},
-                    {"redis", state_of_redis(call.services)},
-                    {"migrations", state_of_migrations(call.services)},
-                    {"buckets", state_of_buckets(call.services)},
-                    {"settings", state_of_settings(call.services)}};
+    const Json body{{"database", state_of_database(call.services)},     {"redis", state_of_redis(call.services)},
+                    {"migrations", state_of_migrations(call.services)}, {"buckets", state_of_buckets(call.services)},
+                    {"settings", state_of_settings(call.services)},     {"daemon", state_of_daemon(call.services)}};
     bool ready = true;
     for (const auto& [part, state] : body.items()) ready = ready && state == "ok";
     return {ready ? 200 : 503, body};

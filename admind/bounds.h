@@ -7,7 +7,7 @@
 namespace lumen::admind {
 
 inline constexpr int kHttpThreads = 16;  ///< one connection each; as many as the database pool has connections
-inline constexpr int kHttpQueued = 128;  ///< connections waiting for a thread; more are closed at once
+inline constexpr int kHttpQueued = 128;  ///< connections waiting for a thread; more knock again a second later
 inline constexpr std::chrono::seconds kHttpLastConnections{5};  ///< for those who came before the end, to get a thread
 inline constexpr std::chrono::seconds kHttpIdle{10};            ///< without a byte from the client
 inline constexpr std::chrono::seconds kHttpBodyDeadline{15};    ///< for the whole body, however it trickles

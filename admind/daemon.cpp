@@ -105,7 +105,8 @@ Daemon::Daemon(Settings settings, std::string path, Environment environment, con
                 &recent_requests_,
                 &oidc_,
                 &config_,
-                &notices_},
+                &notices_,
+                &leaving_},
       seen_file_(file_stamp(config_.path())) {
     config_.load();  // for what it says of the file; the settings are those that were given
     const auto add = [&](const char* name, std::chrono::milliseconds interval, std::function<void()> run) {

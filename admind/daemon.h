@@ -1,6 +1,7 @@
 // `lumen-admind serve` as an object: pools, jobs and HTTP, started in any order of the stores' coming and going.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -36,6 +37,10 @@ class Daemon {
     /// Listens, and starts the jobs. Throws Poco::Net::NetException when the address cannot be had; stores that are
     /// down are waited for by the jobs.
     void start();
+    /// Goes on as before, but says that it is not ready: who spreads requests over copies takes this one out.
+    void leave() { leaving_ = true; }
+    /// What app.stop_grace says now.
+    std::chrono::seconds stop_grace() const { return settings_.current()->app.stop_grace; }
     /// Finishes requests and the batch under way.
     void stop();
 
@@ -65,6 +70,7 @@ class Daemon {
     OidcProvider oidc_;
     PgPool notice_postgres_;  ///< a mail server that hangs keeps no page waiting for a connection
     NoticeSender notices_;
+    std::atomic<bool> leaving_{false};
     Services services_;
 
     std::mutex settings_mutex_;

@@ -2,11 +2,12 @@
 
 #include <Poco/Net/HTTPRequestHandler.h>
 #include <Poco/Net/HTTPRequestHandlerFactory.h>
-#include <Poco/Net/HTTPServerParams.h>
+#include <Poco/Net/HTTPServerConnection.h>
 #include <Poco/Net/HTTPServerRequest.h>
 #include <Poco/Net/HTTPServerResponse.h>
-#include <Poco/Net/ServerSocket.h>
 #include <Poco/Net/SocketAddress.h>
+#include <Poco/Net/StreamSocket.h>
+#include <Poco/Net/StreamSocketImpl.h>
 #include <Poco/URI.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
@@ -15,8 +16,11 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
-#include <thread>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
 
 #include "admind/bounds.h"
 #include "lumen_core/ids.h"
@@ -120,11 +124,27 @@ void drop_new_connections(const Poco::Net::ServerSocket& socket) {
 }
 
 /// Made by the kernel, and not accepted yet.
-unsigned waiting_connections(const Poco::Net::ServerSocket& socket) {
+bool has_waiting_connections(const Poco::Net::ServerSocket& socket) {
     tcp_info info{};
     socklen_t size = sizeof info;
-    const int failed = getsockopt(socket.impl()->sockfd(), IPPROTO_TCP, TCP_INFO, &info, &size);
-    return failed != 0 ? 0 : info.tcpi_unacked;
+    return getsockopt(socket.impl()->sockfd(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_unacked > 0;
+}
+
+/// Begun at this port, but not made yet: the client may think it is through already, as the last step is its own.
+bool has_begun_handshakes(std::uint16_t port) {
+    constexpr std::string_view kBegun = "03";  // TCP_SYN_RECV
+    char ending[8];
+    std::snprintf(ending, sizeof ending, ":%04X", static_cast<unsigned>(port));
+    for (const char* table : {"/proc/self/net/tcp", "/proc/self/net/tcp6"}) {
+        std::ifstream sockets(table);
+        std::string line, number, here, there, state;
+        for (std::getline(sockets, line); std::getline(sockets, line);) {
+            std::istringstream(line) >> number >> here >> there >> state;
+            if (state == kBegun && here.compare(here.size() - std::min<std::size_t>(here.size(), 5), 5, ending) == 0)
+                return true;
+        }
+    }
+    return false;
 }
 
 class Exchange : public Poco::Net::HTTPRequestHandler {
@@ -210,44 +230,63 @@ class ExchangeFactory : public Poco::Net::HTTPRequestHandlerFactory {
 }  // namespace
 
 HttpServer::HttpServer(const std::string& host, std::uint16_t port, Handler handler)
-    : threads_("http", 2, kHttpThreads) {
-    Poco::Net::HTTPServerParams::Ptr params = new Poco::Net::HTTPServerParams;
-    params->setMaxThreads(kHttpThreads);
-    params->setMaxQueued(kHttpQueued);
-    params->setTimeout(Poco::Timespan(kHttpIdle.count(), 0));
-    // A kept connection would hold a thread while idle; the clients are nginx on this host and scripts.
-    params->setKeepAlive(false);
+    : params_(new Poco::Net::HTTPServerParams), exchanges_(new ExchangeFactory(std::move(handler))) {
+    params_->setTimeout(Poco::Timespan(kHttpIdle.count(), 0));
+    // A kept connection would hold a thread while idle; the clients are nginx on this host and scripts. So there is
+    // also none that is closed just as its next request comes.
+    params_->setKeepAlive(false);
     socket_.bind(Poco::Net::SocketAddress(host, port), true);
     socket_.listen(kHttpQueued);
-    server_ =
-        std::make_unique<Poco::Net::HTTPServer>(new ExchangeFactory(std::move(handler)), threads_, socket_, params);
-    server_->start();
+    port_ = socket_.address().port();
+    for (int i = 0; i < kHttpThreads; ++i) threads_.emplace_back([this] { serve(); });
 }
 
 HttpServer::~HttpServer() {
     stop();
 }
 
-std::uint16_t HttpServer::port() const {
-    return server_->port();
+void HttpServer::serve() {
+    // The kernel's queue is the only one: a thread takes a connection when it can answer it.
+    constexpr std::chrono::milliseconds kOutOfDescriptors{20};
+    for (;;) {
+        const int accepted = accept4(socket_.impl()->sockfd(), nullptr, nullptr, SOCK_CLOEXEC);
+        if (accepted >= 0) {
+            answer(accepted);
+        } else if (ended_) {
+            return;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            std::this_thread::sleep_for(kOutOfDescriptors);
+        }
+    }
+}
+
+void HttpServer::answer(int accepted) {
+    try {
+        Poco::Net::StreamSocket connection(new Poco::Net::StreamSocketImpl(accepted));
+        connection.setNoDelay(true);
+        Poco::Net::HTTPServerConnection(connection, params_, exchanges_).run();
+    } catch (const std::exception&) {
+        // The client went away.
+    }
 }
 
 void HttpServer::stop() {
-    if (stopped_) return;
-    stopped_ = true;
+    if (std::exchange(stopped_, true)) return;
     // The kernel drops who knocks from here on, which knocks again a second later and is refused, or goes elsewhere.
     // Refusing at once would also reset those who are through and whom nobody has accepted yet.
     drop_new_connections(socket_);
-    // One that was just accepted is in neither queue for a moment, so one quiet look does not count.
-    constexpr int kQuietLooks = 20;
+    // Twice: a packet may just pass the filter, and the kernel's table is not read in one piece.
+    constexpr int kQuietLooks = 2;
     const auto deadline = std::chrono::steady_clock::now() + kHttpLastConnections;
     for (int quiet = 0; quiet < kQuietLooks && std::chrono::steady_clock::now() < deadline; ++quiet) {
-        if (waiting_connections(socket_) > 0 || server_->queuedConnections() > 0) quiet = 0;
+        // In this order: a handshake that ends in between is seen to wait.
+        if (has_begun_handshakes(port_) || has_waiting_connections(socket_)) quiet = 0;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    server_->stop();
+    ended_ = true;
+    shutdown(socket_.impl()->sockfd(), SHUT_RD);  // wakes the threads that wait for a connection
+    for (std::thread& thread : threads_) thread.join();
     socket_.close();
-    threads_.joinAll();
 }
 
 std::string new_request_id() {

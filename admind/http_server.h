@@ -1,14 +1,16 @@
 // HTTP on a socket: bounded threads, queue, bodies and waits around one function from request to answer.
 #pragma once
 
-#include <Poco/Net/HTTPServer.h>
+#include <Poco/Net/HTTPRequestHandlerFactory.h>
+#include <Poco/Net/HTTPServerParams.h>
 #include <Poco/Net/ServerSocket.h>
-#include <Poco/ThreadPool.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "admind/http_message.h"
 
@@ -23,16 +25,22 @@ class HttpServer {
     HttpServer(const std::string& host, std::uint16_t port, Handler handler);
     ~HttpServer();
 
-    std::uint16_t port() const;
+    std::uint16_t port() const { return port_; }
     /// Takes no new connections, answers those that are there, and waits for running requests (each is bounded by its
     /// own deadlines). Nobody who got through is turned away: a POST that was sent is not sent again by a proxy.
     void stop();
 
  private:
+    void serve();
+    void answer(int accepted);
+
     Poco::Net::ServerSocket socket_;
-    Poco::ThreadPool threads_;
-    std::unique_ptr<Poco::Net::HTTPServer> server_;
-    bool stopped_ = false;
+    std::uint16_t port_ = 0;
+    Poco::Net::HTTPServerParams::Ptr params_;
+    Poco::Net::HTTPRequestHandlerFactory::Ptr exchanges_;
+    std::vector<std::thread> threads_;
+    bool stopped_ = false;            ///< stop() was called
+    std::atomic<bool> ended_{false};  ///< nobody waits any more: a thread that has nothing to answer leaves
 };
 
 /// A new UUIDv7.

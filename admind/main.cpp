@@ -5,6 +5,7 @@
 #include <systemd/sd-daemon.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <csignal>
 #include <iostream>
 
@@ -34,6 +35,16 @@ std::string state_directory(const Environment& environment) {
     return named == environment.end() ? std::string() : named->second.substr(0, named->second.find(':'));
 }
 
+/// A second SIGTERM or SIGINT ends the wait.
+void wait_unless_told_again(std::chrono::seconds grace) {
+    if (grace.count() == 0) return;
+    sigset_t ends;
+    sigemptyset(&ends);
+    for (const int signal : {SIGTERM, SIGINT}) sigaddset(&ends, signal);
+    const timespec wait{grace.count(), 0};
+    sigtimedwait(&ends, nullptr, &wait);
+}
+
 int serve(Settings settings, const std::string& path, const Environment& environment) {
     start_json_log(settings.app.log_level);
     // Blocked before any thread begins, so that only this one takes them.
@@ -57,6 +68,8 @@ int serve(Settings settings, const std::string& path, const Environment& environ
     while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) daemon.reload();
     sd_notify(0, "STOPPING=1");
     log.information("stopping");
+    daemon.leave();
+    wait_unless_told_again(daemon.stop_grace());
     daemon.stop();
     return 0;
 }

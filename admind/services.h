@@ -1,6 +1,7 @@
 // What request handlers work with: the process's long-lived parts, made once in serve.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <vector>
 
@@ -34,9 +35,10 @@ struct Services {
     std::function<std::vector<JobStatus>()> other_jobs{};
     RemotePages* remote_pages = nullptr;  ///< likewise
     RecentRequests* recent_requests = nullptr;
-    OidcProvider* oidc = nullptr;           ///< as ledger_jobs
-    ConfigFile* config = nullptr;           ///< of the daemon
-    const NoticeSender* notices = nullptr;  ///< as ledger_jobs
+    OidcProvider* oidc = nullptr;                ///< as ledger_jobs
+    ConfigFile* config = nullptr;                ///< of the daemon
+    const NoticeSender* notices = nullptr;       ///< as ledger_jobs
+    const std::atomic<bool>* leaving = nullptr;  ///< likewise: it is about to stop
 };
 
 }  // namespace lumen::admind

@@ -134,6 +134,7 @@ void read_app(Section& root, SettingsReport& report, Settings& settings) {
     if (to.public_url.empty() && !app.has("public_url")) to.public_url = origin_of(settings.oauth.redirect_uri);
     if (to.public_url.empty() && !app.has("public_url")) app.required("public_url");
     read_listen(app, report, to);
+    to.stop_grace = std::chrono::seconds(app.integer("stop_grace", 0, 60).value_or(0));
     read_secret_key(app, "secret_key", "LUMEN_SECRET_KEY", to.secret_key);
     read_secret_key(app, "encryption_key", "LUMEN_ENCRYPTION_KEY", to.encryption_key);
     read_previous_secret(app, to);

@@ -50,6 +50,7 @@ struct AppSettings {
     std::string public_url;  ///< without a final slash
     std::string listen_host;
     std::uint16_t listen_port = 0;
+    std::chrono::seconds stop_grace{0};  ///< from "not ready" to taking no more connections
     std::string secret_key;
     std::string encryption_key;           ///< the installation secret, final newline stripped
     std::string previous_encryption_key;  ///< the one before, while it is rotated; empty: none

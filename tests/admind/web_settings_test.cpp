@@ -273,6 +273,12 @@ TEST(Settings, the_environment_wins_over_the_file) {
     EXPECT_EQ(settings.app.database_url, "postgresql://lumen@/lumen");
 }
 
+TEST(Settings, a_stop_takes_no_longer_than_it_must_unless_told) {
+    EXPECT_EQ(good(kApp).app.stop_grace.count(), 0);
+    const std::string app(kApp);
+    EXPECT_EQ(good(app.substr(0, app.find_last_of('}')) + ", stop_grace: 8}\n").app.stop_grace.count(), 8);
+}
+
 TEST(Settings, no_finding_shows_a_secret) {
     const SettingsResult result = read_settings(
         "app: {public_url: 'https://l.example.edu', secret_key: hush-hush, database: {url: "

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildDir, checkout, waitFor } from '../harness/machine.mjs';
@@ -89,8 +90,41 @@ test('a migration adds columns and indexes to the tables in use: no request fail
   t.diagnostic(`${heard.answers} answers, ${heard.operated} of an operator's`);
 });
 
-test('admind is replaced copy by copy: no request fails', async (t) => {
-  const heard = await unnoticed(async (seen) => {
+/// One request to a copy itself: 'answered', 'refused' (never connected), or what broke it.
+function knock({ url }) {
+  return new Promise((resolve) => {
+    let through = false;
+    const request = http.get(`${url}/healthz`, { agent: false }, (answer) => {
+      answer.resume();
+      answer.on('end', () => resolve(answer.statusCode === 200 ? 'answered' : `${answer.statusCode}`));
+      answer.on('error', ({ code }) => resolve(code));
+    });
+    request.on('socket', (socket) => socket.on('connect', () => { through = true; }));
+    request.on('error', ({ code }) => resolve(through ? code : 'refused'));
+  });
+}
+
+/// Clients without a proxy that go from copy to copy; more than a copy has threads.
+async function withKnockers(heard, trouble) {
+  let done = false;
+  const clients = Array.from({ length: 48 }, async (_, n) => {
+    for (let turn = n; !done; turn++) {
+      const end = await knock(copies[turn % copies.length]);
+      if (end === 'answered') heard.direct = (heard.direct ?? 0) + 1;
+      else if (end !== 'refused') heard.failures.push(`without a proxy: ${end}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
+  try {
+    await trouble();
+  } finally {
+    done = true;
+    await Promise.all(clients);
+  }
+}
+
+test('admind is replaced copy by copy: no request fails, with nginx in front or without', async (t) => {
+  const heard = await unnoticed((seen) => withKnockers(seen, async () => {
     stack.instance.programs['lumen-admind'] = next['lumen-admind'];
     for (const copy of copies) {
       await copy.stop();
@@ -99,8 +133,9 @@ test('admind is replaced copy by copy: no request fails', async (t) => {
       await waitFor('it to be ready', async () => (await readiness(copy)) === 200);
       await more(seen);
     }
-  });
-  t.diagnostic(`${heard.answers} answers, ${heard.operated} of an operator's`);
+  }));
+  assert.ok(heard.direct > 100);
+  t.diagnostic(`${heard.answers} answers, ${heard.operated} of an operator's, ${heard.direct} without nginx`);
 });
 
 test('gates of two versions work side by side, each with the scripts of its own hash', async (t) => {
