@@ -131,6 +131,7 @@ void NoticeSender::note(const std::string& channel, const DueNotice& notice, con
         ++(channel == "mail" ? mails_sent_ : webhooks_sent_);
         return;
     }
+    if (given_up) ++dead_;  // clean_up() counts them all
     ++failed_attempts_;
     Poco::Logger::get("notices").warning(channel + " notice=" + notice.delivery_id + " attempt=" +
                                          std::to_string(notice.attempt) + (given_up ? " given up: " : ": ") + error);

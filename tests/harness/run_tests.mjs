@@ -15,6 +15,20 @@ const JOB_SECONDS = 600;
 const FUZZ_SECONDS = 1;  // on top of the committed corpus; tests/fuzz/run.sh runs longer
 // Together they reach every file of the gate: admission, refusals, streams, failover, the ring, and workers that end.
 const SANITIZED_FILES = ['main_job', 'refusals', 'metering', 'failover', 'settle_ring'];
+// What takes longest, in seconds on two quiet cores: it begins first, so that nothing long is left for the end. The others
+// take some ten.
+const LONG = {
+  'admind/admind_ledger_tests': 105, 'admind/admind_recovery_tests': 100, 'web/bars': 88, 'module/disasters': 85, 'admind/admind_web_tests': 60,
+  'package/containers': 57, 'admind/contract': 55, 'web/models': 50, 'sanitize/refusals': 45, 'module/refusals': 40, 'simulation/chaos': 39,
+  'module/live': 37, 'web/keys': 35, 'web/profile': 34, 'module/crash': 33, 'module/endpoints': 32, 'module/concurrency': 31, 'sanitize/settle_ring': 30,
+  'module/settle_ring': 30, 'module/real_clients': 28, 'module/lumen_command': 28, 'web/shell': 27, 'module/notices': 25, 'package/packages': 24,
+  'module/dialects': 23, 'module/probes': 21,
+};
+const USUAL_SECONDS = 10;
+// Browsers, compilers' work and fuzzers keep a core busy; the others wait most of the time, for each other's servers.
+const BUSY_SUITES = ['web', 'package', 'fuzz'];
+const BUSY_SHARE = 1;
+const USUAL_SHARE = 2 / 3;  // of a core
 const testDir = path.join(checkout, 'tests');
 
 const totals = { passed: 0, failed: 0 };
@@ -43,7 +57,7 @@ async function runSuites(suites, scratch) {
   const jobs = [];
   const prepared = { fuzz: prepareFuzz, sanitize: prepareSanitized };
   for (const suite of suites.filter((name) => name !== 'lint')) jobs.push(...await (prepared[suite] ?? prepare)(suite, scratch));
-  await inParallel(jobs, os.availableParallelism());
+  await inParallel(jobs.sort((a, b) => b.seconds - a.seconds), os.availableParallelism());
 }
 
 /// Builds what the suite needs; its jobs. A suite that cannot be built, or has nothing in it, has failed.
@@ -54,13 +68,17 @@ async function prepare(suite, scratch) {
     if (binaries.length + files.length === 0) throw new Error(`no tests in tests/${suite}`);
     await build([...binaries.map((binary) => path.basename(binary)), ...(files.length > 0 ? PROGRAMS : [])]);
     return [
-      ...binaries.map((binary) => () => runGtest(suite, binary, scratch)),
-      ...files.map((file) => () => runNodeTest(suite, file, scratch)),
+      ...binaries.map((binary) => job(suite, path.basename(binary), () => runGtest(suite, binary, scratch))),
+      ...files.map((file) => job(suite, path.basename(file, '.test.mjs'), () => runNodeTest(suite, file, scratch))),
     ];
   } catch (error) {
     add(`${suite}: could not be built`, oneTest(false), error.message);
     return [];
   }
+}
+
+function job(suite, name, run) {
+  return { run, seconds: LONG[`${suite}/${name}`] ?? USUAL_SECONDS, share: BUSY_SUITES.includes(suite) ? BUSY_SHARE : USUAL_SHARE };
 }
 
 async function prepareFuzz(suite) {
@@ -72,10 +90,10 @@ async function prepareFuzz(suite) {
   }
   const ending = '_fuzz.cpp';
   const targets = readdirSync(path.join(testDir, 'fuzz')).filter((name) => name.endsWith(ending)).map((name) => name.slice(0, -ending.length));
-  return targets.map((target) => async () => {
+  return targets.map((target) => job(suite, target, async () => {
     const { code, output, seconds } = await run(path.join(testDir, 'fuzz/run.sh'), [String(FUZZ_SECONDS), target], { LUMEN_BUILD_DIR: buildDir }, JOB_SECONDS);
     add(`${suite}/${target}`, oneTest(code === 0), output, seconds);
-  });
+  }));
 }
 
 async function prepareSanitized(suite, scratch) {
@@ -85,7 +103,7 @@ async function prepareSanitized(suite, scratch) {
     add(`${suite}: could not be built`, oneTest(false), error.message);
     return [];
   }
-  return SANITIZED_FILES.map((file) => () => runNodeTest('module', `${file}.test.mjs`, scratch, { suite, env: { LUMEN_SANITIZED: '1' } }));
+  return SANITIZED_FILES.map((file) => job(suite, file, () => runNodeTest('module', `${file}.test.mjs`, scratch, { suite, env: { LUMEN_SANITIZED: '1' } })));
 }
 
 async function build(targets) {
@@ -172,9 +190,15 @@ function run(program, args, env = {}, limit = undefined) {
   });
 }
 
-async function inParallel(jobs, width) {
-  const waiting = [...jobs];
-  await Promise.all(Array.from({ length: width }, async () => {
-    while (waiting.length > 0) await waiting.shift()();
-  }));
+/// In their order, as many at a time as there are cores for their shares.
+async function inParallel(jobs, cores) {
+  const running = new Set();
+  let busy = 0;
+  for (const { run, share } of jobs) {
+    while (running.size > 0 && busy + share > cores + 0.01) await Promise.race(running);
+    busy += share;
+    const ended = run().finally(() => { running.delete(ended); busy -= share; });
+    running.add(ended);
+  }
+  await Promise.all(running);
 }

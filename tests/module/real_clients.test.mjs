@@ -41,7 +41,9 @@ const loggedNow = (words) => stack.log('nginx-access').split('\n').filter((line)
 
 const pythonClient = { name: 'openai (Python)', statusOf: (error) => python.statusOf(error), connect: (gate) => python.connect(gate) };
 
-for (const client of [...nodeClients, pythonClient, curl]) {
+const clients = [...nodeClients, pythonClient, curl];
+
+for (const client of clients) {
   describe(client.name, () => {
     const connect = (key) => client.connect({ url: stack.url, key });
     const settled = (account) => waitFor('it to be settled', async () => (await stack.wallet(account)).running === 0n);
@@ -90,8 +92,13 @@ for (const client of [...nodeClients, pythonClient, curl]) {
         assert.equal(endpoint.seen.requests, asked);
       });
     }
+  });
+}
 
-    test('a rate limit is waited for, and then it succeeds', async () => {
+// What is mostly waiting: all clients at once.
+describe('limits', { concurrency: true }, () => {
+  for (const client of clients) {
+    test(`${client.name} waits for a rate limit, and then it succeeds`, async () => {
       const { account, key } = await stack.newAccount();
       const body = chatBody({ model: MODEL, messages: [{ role: 'user', content: QUESTION }] });
       const words = ` account=${account} `;
@@ -101,7 +108,7 @@ for (const client of [...nodeClients, pythonClient, curl]) {
         for (const answer of answers) await answer.text();
         assert.ok(answers.some(({ status }) => status === 429));
         const before = await waitFor('their lines', () => loggedNow(words) === already + answers.length && loggedNow(words));
-        assert.equal(await connect(key).complete(), ANSWER);
+        assert.equal(await client.connect({ url: stack.url, key }).complete(), ANSWER);
         // The line of a request comes after its answer.
         const lines = await waitFor('the line of the one that passed', async () => {
           const own = (await logged(words, before)).slice(before);
@@ -111,23 +118,22 @@ for (const client of [...nodeClients, pythonClient, curl]) {
         return / 429 .* refusal=rate_limit_exceeded /.test(lines[0]);
       });
     });
-  });
-}
+  }
+});
 
 // Not beside the others: they would be slow as well.
-for (const client of [...nodeClients, pythonClient, curl]) {
-  test(`${client.name} leaves a stream: the server is told, and what it had said is charged`, async () => {
-    const { account, key } = await stack.newAccount();
-    const left = endpoint.seen.left;
-    endpoint.seen.paceMs = 3_000 / WORDS.length;
-    try {
+describe('leaving', { concurrency: true }, () => {
+  before(() => { endpoint.seen.paceMs = 3_000 / WORDS.length; });
+  after(() => { endpoint.seen.paceMs = 0; });
+  for (const client of clients) {
+    test(`${client.name} leaves a stream: the server is told, and what it had said is charged`, async () => {
+      const { account, key } = await stack.newAccount();
+      const left = endpoint.seen.left;
       await client.connect({ url: stack.url, key }).abort();
-      await waitFor('the hold to end', async () => (await stack.wallet(account)).running === 0n, 30);
-    } finally {
-      endpoint.seen.paceMs = 0;
-    }
-    assert.ok((await stack.wallet(account)).balance < 5_000_000_000n, 'L13: leaving is not free');
-    assert.ok(endpoint.seen.left >= left);
-    assert.equal((await logged(` account=${account} `)).length, 1, 'it is not asked again');
-  });
-}
+      await waitFor('the hold to end', async () => (await stack.wallet(account)).running === 0n, 60);
+      assert.ok((await stack.wallet(account)).balance < 5_000_000_000n, 'L13: leaving is not free');
+      assert.ok(endpoint.seen.left >= left);
+      assert.equal((await logged(` account=${account} `)).length, 1, 'it is not asked again');
+    });
+  }
+});
