@@ -20,6 +20,7 @@ Json endpoint_json(const pqxx::row& row, const std::unordered_map<EndpointId, En
                   {"model", row["upstream_model"].as<std::string>()},
                   {"weight", row["weight"].as<int>()},
                   {"state", row["state"].as<std::string>()},
+                  {"continuous_usage", row["continuous_usage"].as<bool>()},
                   {"api_key", row["has_credential"].as<bool>() ? Json("********") : Json(nullptr)}};
     const auto report = reports.find(row["id"].as<EndpointId>());
     const bool known = report != reports.end() && report->second.life != EndpointLife::unknown;
@@ -51,7 +52,7 @@ std::map<ModelId, Json> admin_endpoints_json(const Call& call, pqxx::transaction
     const auto reports = call.services.endpoints.reports();
     std::map<ModelId, Json> endpoints;
     for (const auto& row : transaction.exec_params(
-             "select id, model_id, name, url, upstream_model, weight,"
+             "select id, model_id, name, url, upstream_model, weight, continuous_usage,"
              " case when drain then 'draining' else state end state, credential <> '' has_credential from endpoints"
              " where not removed and ($1 = '' or model_id = nullif($1, '')::bigint) order by id",
              only ? std::to_string(*only) : std::string())) {

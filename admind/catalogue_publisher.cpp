@@ -234,10 +234,11 @@ Json CataloguePublisher::document(pqxx::transaction_base& transaction, std::set<
     Json prices = prices_json(transaction);
     Json models = models_json(transaction, prices);
     Json endpoints = Json::array();
-    for (const auto& row : transaction.exec("select e.id, e.model_id, e.name, e.url, e.upstream_model, e.credential,"
-                                            " e.weight, case when e.drain then 'draining' else e.state end state from "
-                                            "endpoints e join models m on m.id = e.model_id"
-                                            " where not e.removed and not m.removed order by e.model_id, e.id")) {
+    for (const auto& row : transaction.exec(
+             "select e.id, e.model_id, e.name, e.url, e.upstream_model, e.credential,"
+             " e.weight, e.continuous_usage, case when e.drain then 'draining' else e.state end state from "
+             "endpoints e join models m on m.id = e.model_id"
+             " where not e.removed and not m.removed order by e.model_id, e.id")) {
         const auto url = row["url"].as<std::string>();
         const std::vector<std::string> addresses = addresses_.of(url);
         if (addresses.empty()) continue;  // its host has no address: the gate could not reach it anyway
@@ -250,7 +251,7 @@ Json CataloguePublisher::document(pqxx::transaction_base& transaction, std::set<
                              {"credential", row["credential"].as<std::string>()},
                              {"weight", row["weight"].as<int>()},
                              {"state", row["state"].as<std::string>()},
-                             {"continuous_usage", false}});
+                             {"continuous_usage", row["continuous_usage"].as<bool>()}});
     }
     Json document{{"format", kCatalogueFormat}, {"version", 0}, {"settings", std::move(settings)}};
     document["models"] = std::move(models);

@@ -173,6 +173,7 @@ struct EndpointSettings {
     std::string model;
     std::uint32_t weight = 1;
     bool draining = false;
+    bool continuous_usage = false;  ///< its streams can say in each chunk what they have used so far
 };
 
 struct ModelSettings {

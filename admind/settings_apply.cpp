@@ -163,10 +163,13 @@ void apply_prices(pqxx::transaction_base& transaction, ModelId id, const std::ve
 void apply_endpoint(pqxx::transaction_base& transaction, ModelId model, const EndpointSettings& endpoint,
                     const std::string& installation_secret) {
     const auto row = transaction.exec_params1(
-        "insert into endpoints (model_id, name, url, upstream_model, weight, state) values ($1, $2, $3, $4, $5, $6)"
+        "insert into endpoints (model_id, name, url, upstream_model, weight, state, continuous_usage)"
+        " values ($1, $2, $3, $4, $5, $6, $7)"
         " on conflict (model_id, name) do update set url = excluded.url, upstream_model = excluded.upstream_model,"
-        " weight = excluded.weight, state = excluded.state, removed = false returning id, credential",
-        model, endpoint.id, endpoint.url, endpoint.model, endpoint.weight, endpoint.draining ? "draining" : "active");
+        " weight = excluded.weight, state = excluded.state,"
+        " continuous_usage = excluded.continuous_usage, removed = false returning id, credential",
+        model, endpoint.id, endpoint.url, endpoint.model, endpoint.weight, endpoint.draining ? "draining" : "active",
+        endpoint.continuous_usage);
     const auto id = row[0].as<std::string>();
     const auto sealed = row[1].as<std::string>();
     const auto stored =

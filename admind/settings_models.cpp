@@ -163,6 +163,7 @@ std::vector<EndpointSettings> read_endpoints(Section& model, SettingsReport& rep
         }
         endpoint.weight = static_cast<std::uint32_t>(entry.integer("weight", 1, 100).value_or(1));
         endpoint.draining = entry.word("state", "active", {"active", "draining"}) == "draining";
+        endpoint.continuous_usage = entry.boolean("continuous_usage", false);
         const auto equal =
             static_cast<std::size_t>(std::count_if(endpoints.begin(), endpoints.end(), [&](const auto& e) {
                 return e.url == endpoint.url && e.model == endpoint.model;

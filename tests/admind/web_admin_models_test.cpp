@@ -177,16 +177,19 @@ TEST_F(ModelsOverRest, endpoints_are_added_changed_and_keep_their_credential) {
     ASSERT_EQ(made.status, 201) << made.text;
     EXPECT_EQ(made.body["api_key"], "********");
     EXPECT_EQ(call("POST", "/" + id + "/endpoints", {{"id", "gpu"}, {"url", "http://h/v1"}}).code(), "name_taken");
-    EXPECT_EQ(call("PUT", "/" + id + "/endpoints/gpu",
-                   {{"url", "http://127.0.0.1:8/v1"}, {"api_key", "********"}, {"weight", 5}})
-                  .status,
-              200);
+    EXPECT_EQ(
+        call("PUT", "/" + id + "/endpoints/gpu",
+             {{"url", "http://127.0.0.1:8/v1"}, {"api_key", "********"}, {"weight", 5}, {"continuous_usage", true}})
+            .status,
+        200);
     const auto endpoint = [&] { return published()->find(name_of(id))->endpoints.at(0); };
     EXPECT_EQ(endpoint().credential, "hush");
     EXPECT_EQ(endpoint().weight, 5u);
+    EXPECT_TRUE(endpoint().continuous_usage);
     EXPECT_EQ(call("PUT", "/" + id + "/endpoints/gpu", {{"url", "http://127.0.0.1:8/v1"}, {"api_key", ""}}).status,
               200);
     EXPECT_EQ(endpoint().credential, "");
+    EXPECT_FALSE(endpoint().continuous_usage);
     EXPECT_EQ(call("PUT", "/" + id + "/endpoints/none", {{"url", "http://h/v1"}}).status, 404);
     EXPECT_EQ(call("DELETE", "/" + id + "/endpoints/gpu").status, 204);
     EXPECT_TRUE(published()->find(name_of(id))->endpoints.empty());

@@ -25,6 +25,10 @@ before(async () => {
     models: ([server]) => [
       model('demo', `${server}/v1`),
       model('raw', `${raw.url}/v1`),
+      ...['', 'misbehave/cut-3+tokens-40/'].map((words) => ({
+        ...model(words === '' ? 'counting' : 'counting-cut'),
+        endpoints: [{ url: `${server}/${words}v1`, continuous_usage: true }],
+      })),
       ...MISBEHAVIOURS.map((words) => model(nameOf(words), `${server}/misbehave/${words}/v1`)),
     ],
   });
@@ -107,6 +111,17 @@ test('L14, L29: a stream that breaks off says so, has no [DONE], and is charged 
   assert.ok(!text.includes('[DONE]'));
   assert.equal(Number(row.usage_source), SOURCE.estimated);
   assert.ok(BigInt(row.cost) > 0n);
+});
+
+test('an endpoint that counts as it goes is asked to: what breaks off is charged by its count, and the client sees none of it', async () => {
+  const cut = await ask('counting-cut', { stream: true });
+  assert.equal(errorOf(cut.text).code, 'upstream_stream_interrupted');
+  assert.equal(Number(cut.row.usage_source), SOURCE.continuous);
+  assert.equal(Number(cut.row.tokens_out), 3);
+  assert.equal(BigInt(cut.row.cost), costOf({ input: Number(cut.row.tokens_in), output: 3 }, PRICE));
+  const whole = await ask('counting', { stream: true });
+  assert.equal(Number(whole.row.usage_source), SOURCE.final);
+  for (const { text } of [cut, whole]) assert.ok(!text.includes('"usage"'), text);
 });
 
 const SSE = [
