@@ -178,7 +178,7 @@ test('what an import brought by rule stays when the rules are applied anew', asy
   assert.deepEqual(account.groups.map((g) => `${g.name} ${g.via}`), ['staff rule']);
 });
 
-test('use from before adds up: models, keys, the deleted ones and chat', async () => {
+test('P27 P29 use from before adds up: models, keys, the deleted ones, and chat whose conversations are gone', async () => {
   const person = await ada();
   const all = await stack.rest('GET', `/admin/users/${person.id}`);
   const [demo] = all.models.data.filter((m) => m.model === 'demo');

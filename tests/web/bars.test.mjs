@@ -12,6 +12,8 @@ const MODELS = 300;
 const KEYS = 100;
 const KIB = 1024;
 const LONG_TASK_MS = 50;
+const QUICK_MS = 50;
+const USABLE_MS = 1000;
 const LATENCY_MS = 150;
 const LINE_BYTES_PER_MS = 200;  // 1.6 Mbit/s
 
@@ -34,6 +36,7 @@ before(async () => {
       app: { name: 'Lumen', announcement: `An announcement ${HOSTILE.join(' ')} <a href="javascript:globalThis.fired=1">x</a>`, avatar: 'initials', support: { address: 'help@ncsa.illinois.edu', subject: 'Lumen' } },
       groups: { staff: {}, '"><img src=x onerror=globalThis.fired=1>': {} },
       users: { [OWNER]: { groups: ['staff', '"><img src=x onerror=globalThis.fired=1>'] } },
+      notices: { webhook: { url: 'http://127.0.0.1:9/in', secret: 'a secret of the webhook, long enough' }, mail: { host: '127.0.0.1', port: 9, security: 'none', from: 'lumen@example.edu' } },
       health: { interval: 3600, timeout: 2 },
     },
   });
@@ -59,7 +62,7 @@ const openKeyDialog = async () => {
 /// Page → the states in which it is looked at; each is reached from the one before.
 const STATES = {
   '/profile': {
-    full: async () => {},
+    full: async () => { assert.equal(await page.getByRole('region', { name: 'Notices' }).getByRole('checkbox').count(), 2, 'the section Notices, both ways'); },
     menu: async () => { if (await page.getByRole('button', { name: 'Menu' }).isVisible()) await page.getByRole('button', { name: 'Menu' }).click(); },
     dialog: openKeyDialog,
     'dialog with an error': async () => { await page.getByRole('button', { name: 'Save Key' }).click(); },
@@ -230,9 +233,9 @@ function loading(client) {
 const rowsOf = (table, count) => waitFor(`${count} rows of ${table}`,
   async () => (await page.getByRole('table', { name: table }).getByRole('rowheader').count()) === count, 120);
 
-/// The longest task of the page's own thread while `act` runs, in milliseconds of processor time: a busy machine makes a
-/// task longer, but not that.
-async function longestTaskOf(client, act) {
+/// What the page's own thread does while `act` runs: its tasks, each {from, to, cpu} in milliseconds: by the clock, and of
+/// processor time. A busy machine makes a task longer by the clock, but takes no more of the other.
+async function tasksOf(client, act) {
   const events = [];
   const take = ({ value }) => events.push(...value);
   client.on('Tracing.dataCollected', take);
@@ -243,9 +246,20 @@ async function longestTaskOf(client, act) {
   await complete;
   client.off('Tracing.dataCollected', take);
   const mains = events.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(({ pid, tid }) => `${pid} ${tid}`);
-  const tasks = events.filter(({ name, pid, tid, tdur }) => /RunTask$/.test(name) && mains.includes(`${pid} ${tid}`) && tdur !== undefined);
-  assert.ok(tasks.length > 0, 'tasks were traced');
-  return Math.max(...tasks.map(({ tdur }) => tdur)) / 1000;
+  // One kind of event of the two that tell of a task, or each would count twice.
+  const tasks = events.filter(({ name, pid, tid, tdur }) => /^(ThreadControllerImpl::)?RunTask$/.test(name) && mains.includes(`${pid} ${tid}`) && tdur !== undefined);
+  const [{ name: kind } = {}] = tasks;
+  assert.ok(kind, 'tasks were traced');
+  return tasks.filter(({ name }) => name === kind).map(({ ts, dur, tdur }) => ({ from: ts / 1000, to: (ts + dur) / 1000, cpu: tdur / 1000 }));
+}
+const longestOf = (tasks) => Math.max(...tasks.map(({ cpu }) => cpu));
+const sumOf = (tasks) => tasks.reduce((sum, { cpu }) => sum + cpu, 0);
+
+/// The least of what `measure` says in up to `tries`, which end when it is enough: others share the processor's caches.
+async function bestOf(tries, enough, measure) {
+  let best = Infinity;
+  for (let n = 0; n < tries && best > enough; n++) best = Math.min(best, await measure());
+  return best;
 }
 
 test('B12 B13 first loads: at most 40 KB of page and 8 requests', async () => {
@@ -275,7 +289,7 @@ test('B13 B14 a hundred keys and three hundred models come in one small answer a
     globalThis.layoutShift = 0;
     new PerformanceObserver((list) => { for (const entry of list.getEntries()) globalThis.layoutShift += entry.value; }).observe({ type: 'layout-shift', buffered: true });
   });
-  const longest = await longestTaskOf(client, async () => {
+  const tasks = await tasksOf(client, async () => {
     await browser.go('/profile');
     await rowsOf('Model Access', MODELS);
   });
@@ -291,42 +305,85 @@ test('B13 B14 a hundred keys and three hundred models come in one small answer a
   const lineMs = 2 * LATENCY_MS + bytes / LINE_BYTES_PER_MS;
   // What is left of a second is for connecting, the server (20 ms) and drawing (no task of 50 ms).
   assert.ok(lineMs <= 800, `the line alone takes ${lineMs.toFixed(0)} ms for ${bytes} bytes`);
-  // Processor time grows too while others share the caches, so the best of a few loads counts.
-  let best = longest;
-  for (let again = 0; best > LONG_TASK_MS && again < 3; again++) {
-    best = Math.min(best, await longestTaskOf(client, async () => {
-      await page.reload();
-      await rowsOf('Model Access', MODELS);
-    }));
-  }
-  assert.ok(best <= LONG_TASK_MS, `a task of ${best.toFixed(0)} ms of processor time`);
+  const longest = Math.min(longestOf(tasks), longestOf(tasks) <= LONG_TASK_MS ? Infinity : await bestOf(3, LONG_TASK_MS, async () => longestOf(await tasksOf(client, async () => {
+    await page.reload();
+    await rowsOf('Model Access', MODELS);
+  }))));
+  assert.ok(longest <= LONG_TASK_MS, `a task of ${longest.toFixed(0)} ms of processor time`);
   const shift = await page.evaluate(() => globalThis.layoutShift);
   assert.ok(shift <= 0.02, `layout shift ${shift}`);
-  console.log(`profile with ${answer.body.keys.data.length} keys and ${MODELS} models: ${bytes} bytes, ${lineMs.toFixed(0)} ms of line, longest task ${best.toFixed(1)} ms of processor time`);
+  console.log(`profile with ${answer.body.keys.data.length} keys and ${MODELS} models: ${bytes} bytes, ${lineMs.toFixed(0)} ms of line, longest task ${longest.toFixed(1)} ms of processor time`);
 });
 
-test('B14 sorting and filtering a thousand rows is quick, and a row that did not change is not drawn again', async () => {
+test('B14 with a hundred keys and three hundred models the page can be used within a second at 1.6 Mbit/s and 150 ms', async () => {
+  await open(undefined);
+  const client = await page.context().newCDPSession(page);
+  await client.send('Network.enable');
+  await client.send('Network.setCacheDisabled', { cacheDisabled: true });
+  await client.send('Network.emulateNetworkConditions', { offline: false, latency: LATENCY_MS, downloadThroughput: LINE_BYTES_PER_MS * 1000, uploadThroughput: LINE_BYTES_PER_MS * 1000 });
+  // Usable: both tables are there, and a click would be answered at once. `performance.now()` begins with the navigation.
+  await page.addInitScript(() => {
+    const look = () => {
+      if (document.querySelectorAll('main[data-filled] table.data tbody tr button.danger').length === 0 || document.querySelectorAll('table.data').length < 2) requestAnimationFrame(look);
+      else setTimeout(() => { globalThis.usableAfter = performance.now(); });
+    };
+    look();
+  });
+  const times = [];
+  const best = await bestOf(8, USABLE_MS, async () => {
+    let clock;
+    const tasks = await tasksOf(client, async () => {
+      await page.goto(`${stack.url}/profile`);
+      await page.waitForFunction(() => globalThis.usableAfter !== undefined);
+      clock = await page.evaluate(() => globalThis.usableAfter);
+    });
+    // Not the page's fault: what its tasks waited for a processor that others had.
+    const waited = tasks.filter(({ from, to }) => to - from > 1).reduce((sum, { from, to, cpu }) => sum + (to - from - cpu), 0);
+    times.push(`${clock.toFixed(0)} (${waited.toFixed(0)} of them waiting for a processor)`);
+    return clock - Math.max(0, waited);
+  });
+  console.log(`profile usable after ${times.join(', ')} ms`);
+  assert.ok(best <= USABLE_MS, `usable after ${times.join(', ')} ms`);
+});
+
+test('B14 sorting and filtering a thousand rows takes 50 ms at most, frame included, and draws no row again', async () => {
   await stack.sql(`insert into api_keys (account_id, name, hint, key_hash)
     select :account, 'more-' || i, 'sk_C…' || lpad(i::text, 4, '0'), sha256(('more' || i)::bytea) from generate_series(1, ${1000 - KEYS - 20}) i`, { account: owner.account });
+  await stack.sql(`insert into key_totals (key_id, account_id, requests, tokens_in, tokens_out, spent, last_used_at)
+    select id, account_id, (id * 7919) % 1009, 0, 0, 0, now() - id * interval '1 minute' from api_keys where account_id = :account and name like 'more-%' and id % 3 > 0`, { account: owner.account });
   await open('/profile?models_q=none');
   const all = (await browser.rest('GET', '/me/profile')).body.keys.data.length;
   assert.ok(all >= 980);
   await rowsOf('API Keys', all);
-  const times = await page.evaluate(async () => {
-    const table = document.querySelector('table.data');
-    const headers = [...table.querySelectorAll('th button')];
-    const first = table.querySelector('tbody tr');
-    const took = [];
-    for (const header of [headers[0], headers[1], headers[2], headers[0]]) {
-      const began = performance.now();
-      header.click();
-      await new Promise((done) => setTimeout(done));  // Preact draws in a microtask; this is after it
-      document.body.getBoundingClientRect();
-      took.push(performance.now() - began);
-    }
-    return { took, kept: first.isConnected };
-  });
-  console.log(`sorting ${all} rows: ${times.took.map((ms) => ms.toFixed(0)).join(', ')} ms`);
-  assert.ok(times.kept, 'the rows are the same elements as before');
-  assert.ok(Math.min(...times.took) < 1000, `sorting took ${times.took} ms`);
+  const client = await page.context().newCDPSession(page);
+  const table = page.getByRole('table', { name: 'API Keys' });
+  await table.evaluate((element) => { globalThis.rows = new Set(element.querySelectorAll('tbody tr')); });
+  const drawn = () => page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); }));
+  const sortBy = async (button) => sumOf(await tasksOf(client, async () => {
+    await button.evaluate((element) => element.click());
+    await drawn();
+  }));
+  // Found beforehand: looking for something by its role costs the page more than sorting does.
+  const search = await page.getByLabel('Search keys by name or hint').elementHandle();
+  const filterBy = async (text, found) => sumOf(await tasksOf(client, async () => {
+    await search.evaluate((input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }, text);
+    await page.waitForFunction((count) => document.querySelector('table.data').rows.length === count + 1, found, { polling: 100 });
+    await drawn();
+  }));
+  const took = {};
+  for (const label of ['Name', 'Requests', 'Tokens', 'Last Used']) {
+    const button = await table.getByRole('button', { name: label }).elementHandle();
+    took[label] = await bestOf(10, QUICK_MS, () => sortBy(button));
+  }
+  const matching = await table.evaluate((element) => [...element.querySelectorAll('tbody tr')].filter((row) => row.textContent.includes('-7')).length);
+  took.search = Infinity;
+  took['search cleared'] = Infinity;
+  for (let tries = 0; tries < 10 && Math.max(took.search, took['search cleared']) > QUICK_MS; tries++) {
+    took.search = Math.min(took.search, await filterBy('-7', matching));
+    took['search cleared'] = Math.min(took['search cleared'], await filterBy('', all));
+  }
+  console.log(`${all} rows, ms of processor time: ${Object.entries(took).map(([what, ms]) => `${what} ${ms.toFixed(0)}`).join(', ')}`);
+  for (const [what, ms] of Object.entries(took)) assert.ok(ms <= QUICK_MS, `${what}: ${ms.toFixed(0)} ms of processor time`);
+  assert.equal(await table.evaluate((element) => [...element.querySelectorAll('tbody tr')].filter((row) => globalThis.rows.has(row)).length), all, 'the rows are the same elements as before');
+  assert.deepEqual(await table.evaluate((element) => [...element.querySelectorAll('tbody tr')].map((row) => row.querySelectorAll('th, td').length).filter((count) => count !== 7)), []);
 });

@@ -131,6 +131,29 @@ test('D3 D7 consent on the page; blocked, disabled, unknown and hidden models sa
   }
 });
 
+test('D7 the page of a model that nobody or not this caller may know of is a 404; while admind is away it comes', async () => {
+  await open('/models');
+  const [{ name, value }] = browser.cookies;
+  const look = async (path, cookie) => {
+    const answer = await fetch(`${stack.url}${path}`, { headers: { connection: 'close', ...(cookie && { cookie }) } });
+    assert.match(await answer.text(), /<script [^>]*\/assets\/model\./, `${path} is the page, which says what there is`);
+    assert.match(answer.headers.get('content-security-policy') ?? '', /default-src 'none'/, path);
+    return answer.status;
+  };
+  for (const [model, status] of [['demo', 200], ['org/seeing', 200], ['org%2Fseeing?from=list', 200], ['closed', 200], ['halted', 200], ['secret', 404], ['nothing', 404], ['a/b/c', 404]]) {
+    assert.equal(await look(`/models/${model}`, `${name}=${value}`), status, model);
+    assert.equal(await look(`/models/${model}`), status, `${model}, signed out`);
+    assert.equal(await look(`/models/${model}`, `${name}=of-a-session-that-ended`), status, `${model}, with an old cookie`);
+  }
+  assert.equal((await fetch(`${stack.url}/model-known`)).status, 403, 'the question itself is nobody else\'s');
+  await stack.server('admind').stop();
+  try {
+    assert.equal(await look('/models/nothing'), 200);
+  } finally {
+    await stack.start('admind');
+  }
+});
+
 test('N1 N2 N3 Connect: what every tool needs, tabs by keyboard, the model from the address', async () => {
   await open('/connect?model=hearing&tab=curl', { permissions: ['clipboard-read', 'clipboard-write'] });
   assert.equal(await page.locator('#base').innerText(), `${stack.url}/v1`);

@@ -108,19 +108,19 @@ function Spent({ row }: { row: Key }) {
 
 function columnsOf(clock: ServerClock, onDelete: (row: Key) => void): Column<Key>[] {
   return [
-    { label: 'Name', order: { id: 'name', kind: 'name', value: (row) => row.name }, cell: (row) => <Name row={row} clock={clock} /> },
-    { label: 'Hint', cell: (row) => <code>{row.hint}</code> },
-    { label: 'Requests', number: true, order: { id: 'requests', kind: 'amount', value: (row) => row.requests }, cell: (row) => format.count(row.requests) },
-    { label: 'Tokens', number: true, order: { id: 'tokens', kind: 'amount', value: (row) => row.tokens }, cell: (row) => format.count(row.tokens) },
-    { label: 'Coins', number: true, order: { id: 'coins', kind: 'amount', value: (row) => BigInt(row.coins.nano) }, cell: (row) => <Spent row={row} /> },
+    { label: 'Name', width: 'minmax(0, 1fr)', order: { id: 'name', kind: 'name', value: (row) => row.name }, cell: (row) => <Name row={row} clock={clock} /> },
+    { label: 'Hint', width: '7.5rem', cell: (row) => <code>{row.hint}</code> },
+    { label: 'Requests', width: '6.5rem', number: true, order: { id: 'requests', kind: 'amount', value: (row) => row.requests }, cell: (row) => format.count(row.requests) },
+    { label: 'Tokens', width: '7.75rem', number: true, order: { id: 'tokens', kind: 'amount', value: (row) => row.tokens }, cell: (row) => format.count(row.tokens) },
+    { label: 'Coins', width: '9rem', number: true, order: { id: 'coins', kind: 'amount', value: (row) => BigInt(row.coins.nano) }, cell: (row) => <Spent row={row} /> },
     {
-      label: 'Last Used',
+      label: 'Last Used', width: '7rem',
       number: true,
       order: { id: 'last_used', kind: 'amount', value: (row) => row.last_used_at },
       cell: (row) => <Moment at={row.last_used_at} never="never" />,
     },
     {
-      label: 'Actions',
+      label: 'Actions', width: '11rem',
       number: true,
       cell: (row) =>
         row.deleted_at ? (

@@ -46,38 +46,38 @@ const used = (row: Model, value: number | bigint) => (row.requests > 0 ? value :
 
 function columnsOf(onConsent: (row: Model) => void): Column<Model>[] {
   return [
-    { label: 'Model', order: { id: 'model', kind: 'name', value: (row) => row.model }, cell: (row) => <ModelLink name={row.model} /> },
+    { label: 'Model', width: 'minmax(0, 1fr)', order: { id: 'model', kind: 'name', value: (row) => row.model }, cell: (row) => <ModelLink name={row.model} /> },
     {
-      label: 'Requests',
+      label: 'Requests', width: '6.75rem',
       number: true,
       order: { id: 'requests', kind: 'amount', value: (row) => used(row, row.requests) },
       cell: (row) => (row.requests ? format.count(row.requests) : '—'),
     },
     {
-      label: 'Tokens',
+      label: 'Tokens', width: '8.25rem',
       number: true,
       order: { id: 'tokens', kind: 'amount', value: (row) => used(row, row.tokens) },
       cell: (row) => (row.requests ? format.count(row.tokens) : '—'),
     },
     {
-      label: 'Coins',
+      label: 'Coins', width: '8rem',
       number: true,
       order: { id: 'coins', kind: 'amount', value: (row) => used(row, BigInt(row.coins.nano)) },
       cell: (row) => (row.requests ? <Amount value={row.coins} /> : '—'),
     },
     {
-      label: 'Last Used',
+      label: 'Last Used', width: '7rem',
       number: true,
       order: { id: 'last_used', kind: 'amount', value: (row) => row.last_used_at },
       cell: (row) => <Moment at={row.last_used_at} never="—" />,
     },
     {
-      label: 'Access',
+      label: 'Access', width: '10.5rem',
       order: { id: 'access', kind: 'rank', value: (row) => accesses.indexOf(row.access) },
       cell: (row) => <Access row={row} onConsent={onConsent} />,
     },
     {
-      label: 'Status',
+      label: 'Status', width: '7rem',
       order: { id: 'status', kind: 'rank', value: (row) => statuses.indexOf(row.status) },
       cell: (row) => <StatusBadge status={row.status} />,
     },

@@ -38,29 +38,29 @@ function InputPrice({ row }: { row: PublicModel }) {
 }
 
 const columns: Column<PublicModel>[] = [
-  { label: 'Model', order: { id: 'model', kind: 'name', value: (row) => row.name }, cell: (row) => <Name row={row} /> },
+  { label: 'Model', width: 'minmax(0, 1fr)', order: { id: 'model', kind: 'name', value: (row) => row.name }, cell: (row) => <Name row={row} /> },
   {
-    label: 'Coins / 1M input',
+    label: 'Coins / 1M input', width: '9rem',
     number: true,
     order: { id: 'input', kind: 'amount', value: (row) => nano(row, 'input_per_million') },
     cell: (row) => <InputPrice row={row} />,
   },
   {
-    label: 'Coins / 1M output',
+    label: 'Coins / 1M output', width: '9.5rem',
     number: true,
     order: { id: 'output', kind: 'amount', value: (row) => nano(row, 'output_per_million') },
     cell: (row) => <Price of={row.prices.output_per_million} />,
   },
-  { label: 'Healthy', number: true, order: { id: 'healthy', kind: 'amount', value: (row) => row.healthy }, cell: (row) => `${row.healthy} / ${row.endpoints}` },
+  { label: 'Healthy', width: '6.5rem', number: true, order: { id: 'healthy', kind: 'amount', value: (row) => row.healthy }, cell: (row) => `${row.healthy} / ${row.endpoints}` },
   {
-    label: 'Last Checked',
+    label: 'Last Checked', width: '8rem',
     number: true,
     order: { id: 'checked', kind: 'amount', value: (row) => row.last_checked_at },
     cell: (row) => <Moment at={row.last_checked_at} never="Never" />,
   },
-  { label: 'Status', order: { id: 'status', kind: 'rank', value: (row) => statuses.indexOf(row.status) }, cell: (row) => <ModelStatus model={row} /> },
+  { label: 'Status', width: '8rem', order: { id: 'status', kind: 'rank', value: (row) => statuses.indexOf(row.status) }, cell: (row) => <ModelStatus model={row} /> },
   {
-    label: 'Acknowledgment',
+    label: 'Acknowledgment', width: '9.5rem',
     order: { id: 'ack', kind: 'rank', value: (row) => (row.needs_ack ? 0 : 1) },
     cell: (row) => (row.needs_ack ? row.access === 'consented' ? <span class="badge consented">✓ given</span> : <span class="badge required">required</span> : '—'),
   },

@@ -18,8 +18,7 @@ export interface Sort {
 
 const collator = new Intl.Collator([], { numeric: true, sensitivity: 'base' });
 
-export function compare(a: Sortable, b: Sortable): number {
-  if (typeof a === 'string' && typeof b === 'string') return collator.compare(a, b);
+function compare(a: Sortable, b: Sortable): number {
   if (a === b || a === null || b === null) return 0;
   return a < b ? -1 : 1;
 }
@@ -39,14 +38,36 @@ export function nextSort<Row>(order: Order<Row>, now: Sort): Sort {
   return { id: order.id, descending: now.id === order.id ? !now.descending : order.kind === 'amount' };
 }
 
-/** `nameOf` and `idOf` break ties. */
-export function sorted<Row>(rows: Row[], order: Order<Row>, descending: boolean, nameOf: (row: Row) => string, idOf: (row: Row) => string): Row[] {
-  const keyed = rows.map((row) => ({ row, value: order.value(row), name: nameOf(row), id: idOf(row) }));
+/** Where a row is by name; equal names share `name`, and go by id in `all`. */
+export interface Place {
+  name: number;
+  all: number;
+}
+
+/** Names are compared in the reader's language, which is slow: once for all sorts to come. */
+export function placesOf<Row extends object>(rows: Row[], nameOf: (row: Row) => string, idOf: (row: Row) => string): Map<Row, Place> {
+  const named = rows.map((row) => ({ row, name: nameOf(row), id: idOf(row) }));
+  named.sort((a, b) => collator.compare(a.name, b.name) || a.id.length - b.id.length || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+  const places = new Map<Row, Place>();
+  let name = 0;
+  named.forEach((one, all) => {
+    const before = named[all - 1];
+    if (before && collator.compare(before.name, one.name) !== 0) name = all;
+    places.set(one.row, { name, all });
+  });
+  return places;
+}
+
+/** `places` are what names sort by, and break ties. */
+export function sorted<Row extends object>(rows: Row[], order: Order<Row>, descending: boolean, places: Map<Row, Place>): Row[] {
+  const keyed = rows.map((row) => {
+    const { name, all } = places.get(row) ?? { name: 0, all: 0 };
+    return { row, all, value: order.kind === 'name' ? name : order.value(row) };
+  });
   keyed.sort((a, b) => {
     if ((a.value === null) !== (b.value === null)) return a.value === null ? 1 : -1;
     const by = compare(a.value, b.value);
-    if (by !== 0) return descending ? -by : by;
-    return collator.compare(a.name, b.name) || (a.id.length - b.id.length || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+    return (descending ? -by : by) || a.all - b.all;
   });
   return keyed.map(({ row }) => row);
 }

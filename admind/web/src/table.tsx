@@ -1,8 +1,9 @@
 // A table that sorts and searches: headers are buttons, a phone gets cards and a "Sort by" list instead (B4, B5). Sort and
-// search live in the address. Rows that did not change are not drawn again, so a thousand of them sort at once.
-import type { ComponentChildren, VNode } from 'preact';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { nextSort, parseSort, sorted, sortText, type Order, type Sort } from './ordering';
+// search live in the address.
+import type { ComponentChildren } from 'preact';
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import { nextSort, parseSort, placesOf, sorted, sortText, type Order, type Sort } from './ordering';
+import { RowGroups } from './table_rows';
 import { useUrlState } from './url_state';
 
 export interface Column<Row> {
@@ -10,6 +11,8 @@ export interface Column<Row> {
   /** Absent: this column does not sort. */
   order?: Order<Row>;
   number?: boolean;
+  /** As a track of a grid. It must not depend on what the cells hold: every row is laid out by itself. */
+  width: string;
   /** Must depend on `row` alone: it is drawn again only when the row is another object. */
   cell: (row: Row) => ComponentChildren;
 }
@@ -102,9 +105,9 @@ function SortList<Row>({ columns, sort, onSort }: { columns: Column<Row>[]; sort
   );
 }
 
-function drawRow<Row>(row: Row, columns: Column<Row>[], id: string, style: string): VNode {
+function Cells<Row>({ row, columns }: { row: Row; columns: Column<Row>[] }) {
   return (
-    <tr role="row" key={id} class={style} data-id={id}>
+    <>
       {columns.map(({ label, cell, number }, index) =>
         index === 0 ? (
           <th role="rowheader" scope="row" key={label}>
@@ -116,7 +119,7 @@ function drawRow<Row>(row: Row, columns: Column<Row>[], id: string, style: strin
           </td>
         ),
       )}
-    </tr>
+    </>
   );
 }
 
@@ -135,11 +138,12 @@ export function Table<Row extends object>(properties: Properties<Row>) {
     return () => clearTimeout(timer);
   }, [typed, search]);
 
+  const places = useMemo(() => placesOf(rows, nameOf, idOf), [rows]);
   const shown = useMemo(() => {
     const wanted = search.trim().toLowerCase();
     const found = wanted ? rows.filter((row) => textOf(row).includes(wanted)) : rows;
     const order = orders.find(({ id }) => id === sort.id);
-    return order ? sorted(found, order, sort.descending, nameOf, idOf) : found;
+    return order ? sorted(found, order, sort.descending, places) : found;
   }, [rows, search, sort.id, sort.descending]);
 
   const drawnRows = useDrawnRows(shown.length);
@@ -148,17 +152,6 @@ export function Table<Row extends object>(properties: Properties<Row>) {
   useEffect(() => {
     if (search) setSaid(counted);
   }, [search, counted]);
-
-  // Row object → what was drawn of it.
-  const drawn = useRef(new WeakMap<Row, VNode>());
-  const draw = (row: Row): VNode => {
-    let node = drawn.current.get(row);
-    if (!node) {
-      node = drawRow(row, columns, idOf(row), classOf?.(row) ?? '');
-      drawn.current.set(row, node);
-    }
-    return node;
-  };
 
   const bar = (
     <div class="toolbar">
@@ -192,7 +185,7 @@ export function Table<Row extends object>(properties: Properties<Row>) {
           </button>
         </div>
       ) : (
-        <table role="table" aria-label={caption} class="data">
+        <table role="table" aria-label={caption} class="data" style={{ '--columns': columns.map(({ width }) => width).join(' ') }}>
           <thead role="rowgroup">
             <tr role="row">
               {columns.map((column) => (
@@ -200,7 +193,7 @@ export function Table<Row extends object>(properties: Properties<Row>) {
               ))}
             </tr>
           </thead>
-          <tbody role="rowgroup">{shown.slice(0, drawnRows).map(draw)}</tbody>
+          <RowGroups all={rows} shown={shown.slice(0, drawnRows)} drawing={{ idOf, classOf, cellsOf: (row) => <Cells row={row} columns={columns} />, with: columns }} />
         </table>
       )}
     </>
