@@ -6,10 +6,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { asServerUser, serverEnvironment, waitFor } from '../harness/machine.mjs';
+import { nginxProgram } from '../harness/programs.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { bookedAsTold, underLoad } from './steady_load.mjs';
 
-const NGINX = '/usr/sbin/nginx';  // absolute: nginx starts its successor by the name it was started by
+// Absolute: nginx starts its successor by the name it was started by.
+const NGINX = nginxProgram === 'nginx' ? '/usr/sbin/nginx' : nginxProgram;
 
 let stack;
 let pidFile;
@@ -44,7 +46,7 @@ async function end(master) {
 async function becomeDaemon() {
   await stack.server('nginx').stop();
   const { dir } = stack.instance.nginx;
-  const [program, ...args] = asServerUser([NGINX, '-p', dir, '-c', path.join(dir, 'nginx.conf')]);
+  const [program, ...args] = asServerUser([NGINX, '-e', path.join(dir, 'lib/start.log'), '-p', dir, '-c', path.join(dir, 'nginx.conf')]);
   const { status, stderr } = spawnSync(program, args, { env: serverEnvironment, encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
   assert.equal(status, 0, stderr);
   daemon = await waitFor('its pid', () => pidIn(pidFile));
