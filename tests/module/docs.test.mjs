@@ -68,6 +68,7 @@ const TABLE = [
   ['docs/install.md', 'tests/package/other_nginx.sh', { never: 'it compiles an nginx for minutes; it is itself a test' }],
   ['docs/operations.md', 'lumen-admind rebuild', { run: { prints: /./ } }],
   ['docs/operations.md', "pg_dump --format=custom --table='ledger_archive", { run: {} }],
+  ['docs/security.md', '   (umask 027; openssl rand', { run: { edit: (text) => `${text.replaceAll('/etc/lumen/', '"$WORK"/').replace('chgrp lumen', 'chgrp "$(id -g)"')}\nwc -c <"$WORK/installation.secret.new"`, prints: /^65$/m } }],
 ];
 
 const entryOf = ({ page, text }) => TABLE.find(([where, begins]) => where === page && text.startsWith(begins))?.[2];
