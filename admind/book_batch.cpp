@@ -1,6 +1,7 @@
 #include "admind/book_batch.h"
 
 #include <string>
+#include <unordered_set>
 
 #include "admind/pg_arrays.h"
 
@@ -24,7 +25,9 @@ void update_balances(pqxx::transaction_base& transaction, const EventBatch& batc
         "$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[]) "
         "as x (account_id, first_seq, last_seq, delta, balance, opn, last_refill_hour, cost, requests, tokens_in, "
         "tokens_out, last_used_ms) "
-        "where b.account_id = x.account_id and b.seq = x.first_seq - 1 and b.balance + x.delta = x.balance "
+        // Named twice, or the whole table is read and joined for the few accounts of a batch.
+        "where b.account_id = any($1::bigint[]) "
+        "and b.account_id = x.account_id and b.seq = x.first_seq - 1 and b.balance + x.delta = x.balance "
         "returning b.account_id, b.spent, b.tokens_in, b.tokens_out",
         pg_integers(accounts, [](const auto& entry) { return entry.first; }), column(&AccountSums::first_seq),
         column(&AccountSums::last_seq), column(&AccountSums::delta), column(&AccountSums::balance),
@@ -45,7 +48,25 @@ void update_balances(pqxx::transaction_base& transaction, const EventBatch& batc
     }
 }
 
-void add_key_totals(pqxx::transaction_base& transaction, const EventBatch& batch, BookedTotals& booked) {
+/// `source` of usage_quarter.
+enum class UsageOrigin : std::int64_t { api = 1, chat = 2 };
+
+/// Hidden keys of the web chat.
+using ChatKeys = std::unordered_set<KeyId>;
+
+ChatKeys read_chat_keys(pqxx::transaction_base& transaction, const EventBatch& batch) {
+    ChatKeys chat_keys;
+    if (batch.keys().empty()) return chat_keys;
+    for (const auto& row :
+         transaction.exec_params("select id from api_keys where kind = 'chat' and id = any($1::bigint[])",
+                                 pg_integers(batch.keys(), [](const auto& entry) { return entry.first; }))) {
+        chat_keys.insert(row[0].as<KeyId>());
+    }
+    return chat_keys;
+}
+
+void add_key_totals(pqxx::transaction_base& transaction, const EventBatch& batch, const ChatKeys& chat_keys,
+                    BookedTotals& booked) {
     const auto& keys = batch.keys();
     if (keys.empty()) return;
     const auto column = [&](std::int64_t UsageSums::*member) {
@@ -60,17 +81,16 @@ void add_key_totals(pqxx::transaction_base& transaction, const EventBatch& batch
         "tokens_in = t.tokens_in + excluded.tokens_in, tokens_out = t.tokens_out + excluded.tokens_out, "
         "spent = t.spent + excluded.spent, last_used_at = greatest(t.last_used_at, excluded.last_used_at) "
         "returning t.key_id, t.account_id, t.requests, t.tokens_in + t.tokens_out, t.spent, "
-        "coalesce((extract(epoch from t.last_used_at) * 1000)::bigint, 0), "
-        "(select k.kind = 'chat' from api_keys k where k.id = t.key_id) is true",
+        "coalesce((extract(epoch from t.last_used_at) * 1000)::bigint, 0)",
         pg_integers(keys, [](const auto& entry) { return entry.first; }),
         pg_integers(keys, [](const auto& entry) { return entry.second.account; }), column(&UsageSums::requests),
         column(&UsageSums::tokens_in), column(&UsageSums::tokens_out), column(&UsageSums::cost),
         column(&UsageSums::last_ms));
     booked.keys.reserve(keys.size());
     for (const auto& row : totals) {
-        if (row[6].as<bool>()) continue;
         KeyTotals key;
         key.key = row[0].as<KeyId>();
+        if (chat_keys.count(key.key) > 0) continue;
         key.account = row[1].as<AccountId>();
         key.requests = row[2].as<std::int64_t>();
         key.tokens = row[3].as<std::int64_t>();
@@ -80,7 +100,7 @@ void add_key_totals(pqxx::transaction_base& transaction, const EventBatch& batch
     }
 }
 
-void add_usage_quarters(pqxx::transaction_base& transaction, const EventBatch& batch) {
+void add_usage_quarters(pqxx::transaction_base& transaction, const EventBatch& batch, const ChatKeys& chat_keys) {
     const auto& quarters = batch.quarters();
     if (quarters.empty()) return;
     const auto column = [&](std::int64_t UsageSums::*member) {
@@ -89,12 +109,13 @@ void add_usage_quarters(pqxx::transaction_base& transaction, const EventBatch& b
     transaction.exec_params(
         "insert into usage_quarter as q (account_id, slot, key_id, model_id, source, endpoint_id, requests, tokens_in, "
         "tokens_out, cost, last_at) "
-        "select x.account_id, to_timestamp(x.slot), x.key_id, x.model_id, case when k.kind = 'chat' then 2 else 1 end, "
-        "x.endpoint_id, x.requests, x.tokens_in, x.tokens_out, x.cost, to_timestamp(x.last_ms / 1000.0) "
-        "from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], "
-        "$8::bigint[], $9::bigint[], $10::bigint[]) "
-        "as x (account_id, slot, key_id, model_id, endpoint_id, requests, tokens_in, tokens_out, cost, last_ms) "
-        "left join api_keys k on k.id = x.key_id "
+        "select account_id, to_timestamp(slot), key_id, model_id, source, endpoint_id, requests, tokens_in, "
+        "tokens_out, "
+        "cost, to_timestamp(last_ms / 1000.0) "
+        "from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[], "
+        "$7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[]) "
+        "as x (account_id, slot, key_id, model_id, source, endpoint_id, requests, tokens_in, tokens_out, cost, "
+        "last_ms) "
         "on conflict on constraint usage_quarter_pkey do update set requests = q.requests + excluded.requests, "
         "tokens_in = q.tokens_in + excluded.tokens_in, tokens_out = q.tokens_out + excluded.tokens_out, "
         "cost = q.cost + excluded.cost, last_at = greatest(q.last_at, excluded.last_at)",
@@ -102,6 +123,11 @@ void add_usage_quarters(pqxx::transaction_base& transaction, const EventBatch& b
         pg_integers(quarters, [](const auto& entry) { return std::get<1>(entry.first); }),
         pg_integers(quarters, [](const auto& entry) { return std::get<2>(entry.first); }),
         pg_integers(quarters, [](const auto& entry) { return std::get<3>(entry.first); }),
+        pg_integers(quarters,
+                    [&](const auto& entry) {
+                        return static_cast<std::int64_t>(
+                            chat_keys.count(std::get<2>(entry.first)) > 0 ? UsageOrigin::chat : UsageOrigin::api);
+                    }),
         pg_integers(quarters, [](const auto& entry) { return std::get<4>(entry.first); }), column(&UsageSums::requests),
         column(&UsageSums::tokens_in), column(&UsageSums::tokens_out), column(&UsageSums::cost),
         column(&UsageSums::last_ms));
@@ -127,8 +153,9 @@ BookedTotals book_batch(pqxx::transaction_base& transaction, const EventBatch& b
     BookedTotals booked;
     copy_events(transaction, batch);
     update_balances(transaction, batch, booked);
-    add_key_totals(transaction, batch, booked);
-    add_usage_quarters(transaction, batch);
+    const ChatKeys chat_keys = read_chat_keys(transaction, batch);
+    add_key_totals(transaction, batch, chat_keys, booked);
+    add_usage_quarters(transaction, batch, chat_keys);
     booked.crossings = note_crossings(transaction, batch);
     return booked;
 }
