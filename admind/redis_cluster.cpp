@@ -1,6 +1,7 @@
 #include "admind/redis_cluster.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace lumen::admind {
@@ -34,6 +35,16 @@ RedisReply error_reply(const std::string& text) {
 /// What is published on one node is heard on all.
 bool any_will_do(std::string_view verb) {
     return verb == "PUBLISH" || verb == "PING" || verb == "TIME";
+}
+
+/// By node: has it slots?
+template <class Map>
+std::vector<bool> serving(const Map& map, std::size_t nodes) {
+    std::vector<bool> serves(nodes);
+    for (const std::uint16_t node : map) {
+        if (node != kNobody) serves[node] = true;
+    }
+    return serves;
 }
 
 std::string_view argument(int count, const char** arguments, const std::size_t* lengths, int at) {
@@ -100,9 +111,13 @@ void RedisCluster::ensure_map() {
     if (!map_is_old_ || (mapped_ && Clock::now() < next_look_)) return;
     const auto now = Clock::now();
     next_look_ = now + kLookPause;
-    const std::size_t count = nodes_.size();  // the map may bring more, which need not be asked
-    for (std::size_t i = 0; i < count; ++i) {
-        if (nodes_[i]->away_until > now || !read_map(*nodes_[i])) continue;
+    // One that serves no slot may be gone for good: it would be waited for again and again.
+    const std::vector<bool> serves = serving(map_, nodes_.size());
+    std::vector<std::size_t> order(serves.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_partition(order.begin(), order.end(), [&](std::size_t node) { return serves[node]; });
+    for (const std::size_t node : order) {
+        if (nodes_[node]->away_until > now || !read_map(*nodes_[node])) continue;
         mapped_ = true;
         map_is_old_ = false;
         return;
@@ -118,10 +133,7 @@ std::size_t RedisCluster::node_of(std::uint16_t slot) {
 std::vector<RedisAddress> RedisCluster::masters() {
     map_is_old_ = true;
     ensure_map();
-    std::vector<bool> serves(nodes_.size());
-    for (const std::uint16_t node : map_) {
-        if (node != kNobody) serves[node] = true;
-    }
+    const std::vector<bool> serves = serving(map_, nodes_.size());
     std::vector<RedisAddress> found;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         if (serves[i]) found.push_back(nodes_[i]->connection.address());

@@ -166,7 +166,20 @@ void RedisConnection::lost() noexcept {
 }
 
 void RedisConnection::on_reconnect_time(ngx_event_t* timer) {
-    static_cast<RedisConnection*>(timer->data)->connect();
+    RedisConnection& self = *static_cast<RedisConnection*>(timer->data);
+    if (self.options_.is_wanted != nullptr && !self.options_.is_wanted(self.options_.owner)) {
+        ngx_log_error(NGX_LOG_WARN, self.options_.log, 0, "lumen: redis %s: left alone, it serves no slot: %s",
+                      self.options_.purpose, self.address());
+        self.resting_ = true;
+        return;
+    }
+    self.connect();
+}
+
+void RedisConnection::wake() noexcept {
+    if (!std::exchange(resting_, false) || stopped_) return;
+    pause_ms_ = kFirstReconnectMs;
+    connect();
 }
 
 void RedisConnection::on_connect_timeout(ngx_event_t* timer) {

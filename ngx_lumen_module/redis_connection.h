@@ -23,7 +23,8 @@ class RedisConnection {
         ngx_log_t* log = nullptr;
         const char* purpose = "";  ///< for the log
         bool load_scripts = false;
-        Notify on_ready = nullptr;  ///< authenticated, scripts loaded
+        Notify on_ready = nullptr;                 ///< authenticated, scripts loaded
+        bool (*is_wanted)(void* owner) = nullptr;  ///< asked when it would be made again; null: always
         void* owner = nullptr;
     };
 
@@ -32,6 +33,8 @@ class RedisConnection {
     void stop() noexcept;
     /// Gives this connection up and makes a new one, after the usual pause.
     void drop(const char* why) noexcept;
+    /// Makes a connection that was not wanted any more, and is now.
+    void wake() noexcept;
     /// For commands; null unless ready. A command refused by hiredis is as good as not connected.
     redisAsyncContext* ready() const noexcept { return ready_ ? context_ : nullptr; }
 
@@ -55,6 +58,7 @@ class RedisConnection {
     redisAsyncContext* context_ = nullptr;
     bool ready_ = false;
     bool stopped_ = false;
+    bool resting_ = false;     ///< lost, and nobody wanted it back
     int replies_awaited_ = 0;  ///< of AUTH and SCRIPT LOAD
     ngx_msec_t pause_ms_ = kFirstReconnectMs;
     ngx_event_t reconnect_timer_{};

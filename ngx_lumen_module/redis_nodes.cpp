@@ -76,6 +76,7 @@ RedisNode* RedisNodes::node_at(std::string_view address) {
     connection.purpose = options_.purpose;
     connection.load_scripts = true;
     connection.on_ready = on_node_ready;
+    if (clustered()) connection.is_wanted = is_wanted;
     connection.owner = &node;
     node.connection.start(connection);
     return &node;
@@ -99,11 +100,13 @@ RedisNode* RedisNodes::of_key(std::string_view key) noexcept {
 
 RedisNode* RedisNodes::redirected(const ClusterRedirection& to, const RedisNode& said_by) {
     RedisNode* node = node_at(address_of(to.host.empty() ? host_of(said_by.address) : to.host, to.port));
-    if (node != nullptr && !to.ask) {
+    if (node == nullptr) return nullptr;
+    if (!to.ask) {
         map_[to.slot] = static_cast<std::uint8_t>(node->index);
         node->serves = true;
         refresh();  // where one slot went, others follow
     }
+    node->connection.wake();
     return node;
 }
 
@@ -135,6 +138,13 @@ void RedisNodes::on_map_time(ngx_event_t* timer) {
         self.ask_for_map(*node);
         return;
     }
+    // Whoever left may be all that is left.
+    for (const auto& node : self.all_) node->connection.wake();
+}
+
+bool RedisNodes::is_wanted(void* node_data) {
+    const auto& node = *static_cast<const RedisNode*>(node_data);
+    return node.serves || !node.nodes->any_ready();
 }
 
 void RedisNodes::ask_for_map(RedisNode& node) noexcept {
@@ -187,6 +197,9 @@ void RedisNodes::take_map(const redisReply& ranges, const RedisNode& said_by) {
     for (const auto& node : all_) node->serves = false;
     for (const std::uint8_t index : map_) {
         if (index != kNobody) all_[index]->serves = true;
+    }
+    for (const auto& node : all_) {
+        if (node->serves) node->connection.wake();
     }
     const bool first = !mapped_;
     mapped_ = true;

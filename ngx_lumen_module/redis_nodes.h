@@ -74,6 +74,7 @@ class RedisNodes {
     void node_ready(RedisNode& node) noexcept;
 
     static void on_node_ready(void* node);
+    static bool is_wanted(void* node);
     static void on_map(struct redisAsyncContext* context, void* reply, void* node);
     static void on_map_time(ngx_event_t* timer);
 

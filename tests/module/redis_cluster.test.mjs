@@ -1,18 +1,36 @@
 // A Redis Cluster of three real nodes under load: slots are moved while requests hold coins in them, and a master is
 // lost to its replica. Requests may be refused for a moment; no coin is lost, charged twice or held for ever (T8, I7).
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { parseCoins } from '../harness/coins.mjs';
 import { slotOf, slotOfBucket } from '../harness/redis_cluster.mjs';
-import { waitFor } from '../harness/machine.mjs';
+import { waitFor, writeServerFile } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
+import { LivePage, signIn } from './live_page.mjs';
 import { bookedAsTold, underLoad } from './steady_load.mjs';
 import { chatBody, nano } from './traffic.mjs';
 
+const PASSWORD = 'only-the-gate-knows-this';
+
 let stack;
 let cluster;
+let passwordFile;
+/// The gate is a user of each node by itself, with the rights that packaging/redis.conf gives it.
+const allowGate = (node) => node.ask('ACL', 'SETUSER', 'lumen-gate', 'on', `>${PASSWORD}`);
 before(async () => {
-  stack = await startStack({ name: 'redis_cluster', redisNodes: 3 });
+  stack = await startStack({
+    name: 'redis_cluster',
+    redisNodes: 3,
+    nginx: (file, conf) => (passwordFile ? conf.replace(/(lumen_redis .* cluster)/, `$1 user=lumen-gate password_file=${passwordFile}`) : conf),
+  });
   cluster = stack.instance.redis;
+  passwordFile = path.join(stack.dir, 'gate.password');
+  writeServerFile(passwordFile, `${PASSWORD}\n`);
+  await Promise.all(cluster.nodes.map(allowGate));
+  stack.instance.nginx.prepare();
+  await stack.restart('nginx');
+  await stack.waitUntilServing();
 });
 after(() => stack?.stop());
 
@@ -45,6 +63,38 @@ test('every node has its share of the buckets: accounts of each are served, and 
   assert.equal(admind.run('reconcile'), '', 'silence is agreement');
   const { data: models } = await stack.rest('GET', '/admin/models');
   assert.ok(models.length > 0, 'what gates report is gathered from all nodes');
+});
+
+test('people are signed in and see their wallets live, whatever nodes their session and their account are on', async () => {
+  const seen = new Set();
+  for (let i = 0; i < 4; i++) {
+    const person = await stack.newAccount({ max: '5' });
+    const cookie = await signIn(stack, person);
+    const page = await LivePage.open(stack.url, { cookie });
+    assert.equal(page.status, 200, page.body);
+    const answer = await stack.post('/v1/chat/completions', chatBody(), { key: person.key });
+    assert.equal(answer.status, 200, await answer.text());
+    const { data } = await page.next('balance', (wallet) => wallet.used !== null && wallet.used.nano !== '0');
+    assert.equal(data.used.nano, String(parseCoins(answer.headers.get('x-lumen-cost'))));
+    seen.add(await cluster.ownerOf(slotOfBucket(bucketOf(person.account))));
+    page.close();
+  }
+  assert.ok(seen.size > 1, 'accounts of more than one node');
+});
+
+test('a wallet that was changed by hand on its node is named by reconcile, and rebuild --from book mends it', async () => {
+  const { account, key } = await stack.newAccount({ max: '5' });
+  await serves(key);
+  const { admind } = stack.instance;
+  await waitFor('the book to have it all', () => admind.run('reconcile') === '');
+  const before = (await stack.wallet(account)).balance;
+  const bucket = `{b${String(bucketOf(account)).padStart(3, '0')}}`;
+  await stack.redis('HINCRBY', `${bucket}:a:${account}`, 'bal', '1000');
+  assert.throws(() => admind.run('reconcile'), new RegExp(`\\b${account}\\b`));
+  assert.match(admind.run('rebuild', '--from', 'book', '--all'), /not in service 0$/m);
+  assert.equal((await stack.wallet(account)).balance, before);
+  assert.equal(admind.run('reconcile'), '');
+  await serves(key);
 });
 
 test('an account whose slot is half moved is refused with 503 and Retry-After, never wrongly answered, and served when it is there', async () => {
@@ -191,10 +241,13 @@ test('a master is killed under load and its replica takes over: nothing that was
     await waitFor('answers', () => state.answers > 20);
     const master = await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)));
     const replica = await cluster.addReplica(master);
+    await allowGate(replica);
     master.kill('SIGKILL');
     await master.waitUntilGone();
     await waitFor('the replica to take over', async () => (await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)))) === replica, 60);
     replica.replicates = undefined;
+    const left = `left alone, it serves no slot: 127.0.0.1:${master.port}`;
+    await waitFor('the gate to ask no more for the node that is gone', () => stack.log('nginx-error').includes(left));
     await serves(state.accounts[0].key);
     const since = state.answers;
     await waitFor('answers after the failover', () => state.answers > since + 20, 60);
@@ -202,4 +255,12 @@ test('a master is killed under load and its replica takes over: nothing that was
   onlyPauses(heard.refused);
   assert.deepEqual(heard.failures, []);
   assert.ok(await bookedAsTold(stack, heard) >= heard.told.size);
+});
+
+test('no node refused the gate anything, whatever moved', async () => {
+  for (const node of cluster.nodes.filter(({ pid }) => pid !== null)) {
+    assert.ok((await node.ask('CLIENT', 'LIST')).includes('user=lumen-gate'), 'the gate came as its own user');
+    const refused = (await node.ask('ACL', 'LOG')).map((entry) => entry.join(' '));
+    assert.deepEqual(refused, []);
+  }
 });
