@@ -72,8 +72,11 @@ test('people are signed in and see their wallets live, whatever nodes their sess
     const cookie = await signIn(stack, person);
     const page = await LivePage.open(stack.url, { cookie });
     assert.equal(page.status, 200, page.body);
-    const answer = await stack.post('/v1/chat/completions', chatBody(), { key: person.key });
-    assert.equal(answer.status, 200, await answer.text());
+    const answer = await waitFor('the account to be served', async () => {
+      const reply = await stack.post('/v1/chat/completions', chatBody(), { key: person.key });
+      await reply.text();
+      return reply.status === 200 && reply;
+    });
     const { data } = await page.next('balance', (wallet) => wallet.used !== null && wallet.used.nano !== '0');
     assert.equal(data.used.nano, String(parseCoins(answer.headers.get('x-lumen-cost'))));
     seen.add(await cluster.ownerOf(slotOfBucket(bucketOf(person.account))));
