@@ -4,6 +4,7 @@
 #include "admind/audit.h"
 #include "admind/bounds.h"
 #include "admind/handlers.h"
+#include "admind/ledger_count.h"
 #include "admind/refill_job.h"
 #include "admind/request_fields.h"
 #include "admind/settings_values.h"
@@ -120,7 +121,9 @@ Answer get_ledger(const Call& call) {
     if (entries.size() == static_cast<std::size_t>(wanted)) {
         next = cursor_at(entries.back());
     }
-    return {200, {{"data", std::move(data)}, {"next_cursor", std::move(next)}, {"prev_cursor", nullptr}}};
+    Json page{{"data", std::move(data)}, {"next_cursor", std::move(next)}, {"prev_cursor", nullptr}};
+    if (call.http.query_value("count") == "true") page["total"] = count_ledger(transaction, query);
+    return {200, std::move(page)};
 }
 
 namespace {

@@ -47,8 +47,8 @@ Json chat_json(pqxx::transaction_base& transaction, AccountId account) {
     return chat;
 }
 
-/// All of a list, page after page: the profile shows every key and every model, and there are at most a thousand of
-/// either. `page` answers a request for one page of it.
+/// All of a list, page after page: the profile shows every key, and there are at most a thousand. `page` answers a
+/// request for one page of it.
 template <typename Page>
 Json whole_list(const Page& page) {
     HttpRequest request;
@@ -145,8 +145,7 @@ Answer get_profile(const Call& call) {
     const AccountId account = call.caller.account;
     Json keys = whole_list(
         [&](const HttpRequest& request) { return keys_page(call, transaction, account, Deleted::hidden, request); });
-    Json models = whole_list(
-        [&](const HttpRequest& request) { return models_page(call, transaction, account, Disabled::hidden, request); });
+    Json models = all_models_page(call, transaction, account);
     return {200,
             {{"site", site_json(call.settings, call.caller.email)},
              {"session", session_json(call)},

@@ -196,6 +196,16 @@ std::variant<Json, Problem> models_page(const Call& call, pqxx::transaction_base
     return page;
 }
 
+Json all_models_page(const Call& call, pqxx::transaction_base& transaction, AccountId account) {
+    std::vector<ModelEntry> models = read_models_of(call, transaction, account);
+    std::sort(models.begin(), models.end(), [](const ModelEntry& a, const ModelEntry& b) { return a.name < b.name; });
+    Json data = Json::array();
+    for (ModelEntry& model : models) {
+        if (!model.disabled) data.push_back(std::move(model.json));
+    }
+    return {{"data", std::move(data)}, {"next_cursor", nullptr}, {"prev_cursor", nullptr}};
+}
+
 Json models_of_account(const Call& call, pqxx::transaction_base& transaction, AccountId account) {
     Json models = Json::array();
     for (ModelEntry& entry : read_models_of(call, transaction, account)) models.push_back(std::move(entry.json));

@@ -34,6 +34,9 @@ enum class Disabled : std::uint8_t { hidden, shown };
 std::variant<Json, Problem> models_page(const Call& call, pqxx::transaction_base& transaction, AccountId account,
                                         Disabled disabled, const HttpRequest& page_of);
 
+/// All that are turned on in one list by name, {data, next_cursor, prev_cursor}: there are at most a thousand.
+Json all_models_page(const Call& call, pqxx::transaction_base& transaction, AccountId account);
+
 /// All models as the account has them, disabled ones too, in no order.
 Json models_of_account(const Call& call, pqxx::transaction_base& transaction, AccountId account);
 /// One of them: what GET /me/models says of it; null: there is no such model.

@@ -182,7 +182,13 @@ Answer get_readme(const Call& call) {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
         const auto rows = transaction.exec_params(std::string(kModels) + " and name = $1", call.path.at(0));
-        if (rows.empty() || rows[0]["hide_when_blocked"].as<bool>()) return not_found();
+        if (rows.empty()) return not_found();
+        if (rows[0]["hide_when_blocked"].as<bool>()) {
+            const Json own = is_user(call)
+                                 ? model_of_account(call, transaction, call.caller.account, rows[0]["id"].as<ModelId>())
+                                 : Json(nullptr);
+            if (is_blocked(own)) return not_found();
+        }
         url = member_or(parse_json(rows[0]["card"].c_str()).value_or(Json::object()), "url", "").get<std::string>();
     }
     const auto html = call.services.remote_pages == nullptr ? std::nullopt : call.services.remote_pages->readme(url);

@@ -36,7 +36,9 @@ std::string state_of_redis(const Services& services) {
 
 std::string state_of_migrations(const Services& services) {
     try {
-        const auto missing = schema_state(services.postgres.url()).missing;
+        PgPool::Lease lease = services.postgres.acquire();
+        pqxx::work transaction(*lease);
+        const auto missing = schema_state(transaction).missing;
         return missing.empty() ? "ok" : "missing: " + missing.front();
     } catch (const std::exception&) {
         return "unknown";

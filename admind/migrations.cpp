@@ -103,14 +103,18 @@ std::vector<std::string> migrate(const std::string& database_url) {
     }
 }
 
-SchemaState schema_state(const std::string& database_url) {
-    pqxx::connection connection = connect(database_url);
-    pqxx::read_transaction transaction(connection);
+SchemaState schema_state(pqxx::transaction_base& transaction) {
     const Comparison found = compare(applied_migrations(transaction));
     SchemaState state;
     state.newer = found.newer;
     for (const Migration* migration : found.missing) state.missing.emplace_back(migration->name);
     return state;
+}
+
+SchemaState schema_state(const std::string& database_url) {
+    pqxx::connection connection = connect(database_url);
+    pqxx::read_transaction transaction(connection);
+    return schema_state(transaction);
 }
 
 }  // namespace lumen::admind

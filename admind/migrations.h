@@ -1,6 +1,7 @@
 // Brings the database to the schema this admind was built with (sql/NNNN_name.sql, embedded; forward only).
 #pragma once
 
+#include <pqxx/pqxx>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,8 @@ struct SchemaState {
 /// A copy that runs while others are replaced meets a newer schema, and goes on: each migration leaves what the version
 /// before it reads and writes. Throws DatabaseUnavailable, pqxx::sql_error, or std::runtime_error when the text of a
 /// migration differs.
+SchemaState schema_state(pqxx::transaction_base& transaction);
+/// The same over a connection of its own.
 SchemaState schema_state(const std::string& database_url);
 
 }  // namespace lumen::admind

@@ -1,5 +1,6 @@
 #include <string>
 
+#include "admind/ledger_count.h"
 #include "admind/pg_store_ledger.h"
 
 namespace lumen::admind {
@@ -66,13 +67,27 @@ std::vector<LedgerEntry> read_entries(pqxx::transaction_base& transaction, const
 
 }  // namespace
 
-std::vector<LedgerEntry> read_ledger(pqxx::transaction_base& transaction, const LedgerQuery& query) {
-    // Only the conditions asked for are written down, so that each page is one index scan; the values are quoted.
-    std::string sql = std::string(kEntryColumns) + "where true";
+namespace {
+
+/// Only the conditions asked for are written down, so that each page is one index scan; the values are quoted.
+std::string ledger_conditions(pqxx::transaction_base& transaction, const LedgerQuery& query) {
+    std::string sql = " where true";
     if (query.account > 0) sql += " and e.account_id = " + transaction.quote(query.account);
     if (!query.request_id.empty()) sql += " and e.request_id = " + transaction.quote(query.request_id);
     if (query.kind) sql += " and e.kind = " + transaction.quote(static_cast<int>(*query.kind));
     if (!query.include_late) sql += " and e.kind <> 7";
+    return sql;
+}
+
+}  // namespace
+
+std::int64_t count_ledger(pqxx::transaction_base& transaction, const LedgerQuery& query) {
+    return transaction.exec1("select count(*) from ledger_events e" + ledger_conditions(transaction, query))[0]
+        .as<std::int64_t>();
+}
+
+std::vector<LedgerEntry> read_ledger(pqxx::transaction_base& transaction, const LedgerQuery& query) {
+    std::string sql = kEntryColumns + ledger_conditions(transaction, query);
     if (query.before) sql += " and (e.at, e.bucket, e.bseq) < " + sql_point(transaction, *query.before);
     const int limit = query.limit < 1 ? 1 : query.limit > kMaxPage ? kMaxPage : query.limit;
     sql += " order by e.at desc, e.bucket desc, e.bseq desc limit " + std::to_string(limit);

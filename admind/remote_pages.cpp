@@ -1,11 +1,9 @@
 #include "admind/remote_pages.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
-#include <memory>
 
 #include "admind/markdown.h"
+#include "admind/outgoing_fetch.h"
 
 namespace lumen::admind {
 
@@ -17,48 +15,28 @@ constexpr std::chrono::milliseconds kReadmeDeadline{5000};
 constexpr KeptAnswersBounds kAvatars{512, 4, std::chrono::hours{24}, std::chrono::minutes{10}};
 constexpr KeptAnswersBounds kReadmes{128, 4, std::chrono::hours{6}, std::chrono::minutes{10}};
 
-struct Body {
-    std::string bytes;
-    std::size_t most = 0;
-};
-
-std::size_t take_body(char* data, std::size_t size, std::size_t count, void* user) {
-    auto& body = *static_cast<Body*>(user);
-    if (body.bytes.size() + size * count > body.most) return 0;
-    body.bytes.append(data, size * count);
-    return size * count;
-}
-
-/// GET of an https address on a host that this file names; no redirect leads elsewhere. nullopt: anything but a 200
-/// with a body within the bound.
-std::optional<std::string> get(const std::string& address, std::size_t most, std::chrono::milliseconds deadline) {
-    const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> easy(curl_easy_init(), curl_easy_cleanup);
-    if (!easy) return std::nullopt;
-    Body body;
-    body.most = most;
-    curl_easy_setopt(easy.get(), CURLOPT_URL, address.c_str());
-    curl_easy_setopt(easy.get(), CURLOPT_PROTOCOLS_STR, "https");
-    curl_easy_setopt(easy.get(), CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy.get(), CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(deadline.count()));
-    curl_easy_setopt(easy.get(), CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(easy.get(), CURLOPT_WRITEDATA, &body);
-    long status = 0;
-    if (curl_easy_perform(easy.get()) != CURLE_OK) return std::nullopt;
-    curl_easy_getinfo(easy.get(), CURLINFO_RESPONSE_CODE, &status);
-    if (status != 200) return std::nullopt;
-    return std::move(body.bytes);
+/// GET of an https address on that host and no other. nullopt: anything but a 200 with a body within the bound.
+std::optional<std::string> get(const std::string& address, const char* host, std::size_t most,
+                               std::chrono::milliseconds deadline) {
+    FetchRules rules;
+    rules.hosts = {host};
+    rules.most_bytes = most;
+    rules.timeout = deadline;
+    Fetched fetched = fetch({address}, rules);
+    if (fetched.status != 200) return std::nullopt;
+    return std::move(fetched.body);
 }
 
 std::optional<Picture> fetch_gravatar(const std::string& hash) {
-    auto bytes = get("https://gravatar.com/avatar/" + hash + "?s=160&r=g&d=404", kMaxPictureBytes, kPictureDeadline);
+    auto bytes = get("https://gravatar.com/avatar/" + hash + "?s=160&r=g&d=404", "gravatar.com", kMaxPictureBytes,
+                     kPictureDeadline);
     const auto type = bytes ? picture_type(*bytes) : std::nullopt;
     if (!type) return std::nullopt;
     return Picture{*type, std::move(*bytes)};
 }
 
 std::optional<Html> fetch_readme(const std::string& address) {
-    const auto markdown = get(address, kMaxMarkdownBytes, kReadmeDeadline);
+    const auto markdown = get(address, "huggingface.co", kMaxMarkdownBytes, kReadmeDeadline);
     if (!markdown) return std::nullopt;
     return render_markdown(without_front_matter(*markdown));
 }

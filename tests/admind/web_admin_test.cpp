@@ -294,6 +294,14 @@ TEST(Ledger, shows_every_move_with_who_and_why) {
         admind().as_operator("GET", path + "&limit=1&cursor=" + first.body["next_cursor"].get<std::string>());
     EXPECT_EQ(first.body["data"][0]["id"], rows[0]["id"]);
     EXPECT_EQ(second.body["data"][0]["id"], rows[1]["id"]);
+    EXPECT_EQ(first.body.count("total"), 0u);
+    EXPECT_EQ(admind().as_operator("GET", path + "&limit=1&count=true").body["total"], 2);
+    EXPECT_EQ(admind()
+                  .as_operator("GET", path + "&count=true&cursor=" + first.body["next_cursor"].get<std::string>())
+                  .body["total"],
+              2)
+        << "of all pages, on whichever it is asked";
+    EXPECT_EQ(admind().as_operator("GET", path + "&kind=usage&count=true").body["total"], 0);
     EXPECT_EQ(admind().as_operator("GET", path + "&kind=usage").body["data"].size(), 0u);
     EXPECT_EQ(admind().as_operator("GET", path + "&kind=gift").code(), "invalid_request");
     EXPECT_EQ(admind().as_operator("GET", path + "&request_id=x").code(), "invalid_request");

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <type_traits>
 
 #include "admind/avatar.h"
 #include "admind/forecast.h"
@@ -12,6 +13,11 @@
 
 namespace lumen::admind {
 namespace {
+
+// B24: nothing but the escaping writer makes HTML of a text.
+static_assert(!std::is_constructible_v<Html, std::string> && !std::is_constructible_v<Html, const char*>);
+static_assert(!std::is_convertible_v<std::string, Html> && !std::is_assignable_v<Html&, std::string>);
+static_assert(!std::is_convertible_v<Html, std::string>);
 
 constexpr std::int64_t kHour = 3'600'000;
 constexpr std::int64_t kNow = 1'764'115'200'000;  // 2025-11-26T00:00:00Z, on the hour
