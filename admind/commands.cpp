@@ -5,16 +5,16 @@
 #include <filesystem>
 #include <iostream>
 
-#include "admind/account_setup.h"
 #include "admind/bounds.h"
-#include "admind/inspect.h"
-#include "admind/key_setup.h"
-#include "admind/migrations.h"
-#include "admind/ncsa_import.h"
-#include "admind/operator_tokens.h"
-#include "admind/reconcile_job.h"
-#include "admind/secret_rotation.h"
-#include "admind/sessions.h"
+#include "admind/ledger/inspect.h"
+#include "admind/ledger/reconcile_job.h"
+#include "admind/ncsa/ncsa_import.h"
+#include "admind/people/account_setup.h"
+#include "admind/people/operator_tokens.h"
+#include "admind/people/secret_rotation.h"
+#include "admind/people/sessions.h"
+#include "admind/rest/key_setup.h"
+#include "admind/stores/migrations.h"
 
 namespace lumen::admind {
 

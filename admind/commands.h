@@ -4,8 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
-#include "admind/rebuild_command.h"
-#include "admind/settings.h"
+#include "admind/ledger/rebuild_command.h"
+#include "admind/settings/settings.h"
 
 namespace lumen::admind {
 

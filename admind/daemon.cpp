@@ -6,12 +6,12 @@
 
 #include <filesystem>
 
-#include "admind/account_setup.h"
 #include "admind/bounds.h"
-#include "admind/json_log.h"
-#include "admind/routes.h"
-#include "admind/secret_rotation.h"
-#include "admind/site_state.h"
+#include "admind/people/account_setup.h"
+#include "admind/people/secret_rotation.h"
+#include "admind/people/site_state.h"
+#include "admind/rest/routes.h"
+#include "admind/text/json_log.h"
 
 namespace lumen::admind {
 

@@ -9,20 +9,20 @@
 #include <string>
 #include <vector>
 
-#include "admind/catalogue_publisher.h"
-#include "admind/endpoint_prober.h"
-#include "admind/endpoint_states.h"
-#include "admind/http_server.h"
-#include "admind/jobs.h"
-#include "admind/leader.h"
-#include "admind/ledger_book.h"
-#include "admind/live_settings.h"
-#include "admind/notice_sender.h"
-#include "admind/oidc_provider.h"
-#include "admind/periodic_job.h"
-#include "admind/recent_requests.h"
-#include "admind/remote_pages.h"
+#include "admind/catalogue/catalogue_publisher.h"
+#include "admind/catalogue/endpoint_prober.h"
+#include "admind/catalogue/endpoint_states.h"
+#include "admind/ledger/jobs.h"
+#include "admind/ledger/ledger_book.h"
+#include "admind/ledger/periodic_job.h"
+#include "admind/people/notice_sender.h"
+#include "admind/people/oidc_provider.h"
+#include "admind/people/recent_requests.h"
+#include "admind/people/remote_pages.h"
+#include "admind/rest/http_server.h"
 #include "admind/services.h"
+#include "admind/settings/live_settings.h"
+#include "admind/stores/leader.h"
 
 namespace lumen::admind {
 

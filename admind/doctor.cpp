@@ -13,12 +13,12 @@
 #include <sstream>
 
 #include "admind/bounds.h"
-#include "admind/endpoint_states.h"
-#include "admind/migrations.h"
-#include "admind/pg_pool.h"
-#include "admind/reconcile_job.h"
-#include "admind/redis_link.h"
-#include "admind/redis_settings.h"
+#include "admind/catalogue/endpoint_states.h"
+#include "admind/ledger/reconcile_job.h"
+#include "admind/ledger/redis_settings.h"
+#include "admind/stores/migrations.h"
+#include "admind/stores/pg_pool.h"
+#include "admind/stores/redis_link.h"
 
 namespace lumen::admind {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "admind/settings.h"
+#include "admind/settings/settings.h"
 
 namespace lumen::admind {
 

@@ -12,7 +12,7 @@
 #include "admind/commands.h"
 #include "admind/daemon.h"
 #include "admind/doctor.h"
-#include "admind/json_log.h"
+#include "admind/text/json_log.h"
 
 namespace {
 

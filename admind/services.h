@@ -5,13 +5,13 @@
 #include <functional>
 #include <vector>
 
-#include "admind/catalogue_publisher.h"
-#include "admind/config_file.h"
-#include "admind/endpoint_states.h"
-#include "admind/ledger_book.h"
-#include "admind/live_settings.h"
-#include "admind/pg_pool.h"
-#include "admind/redis_link.h"
+#include "admind/catalogue/catalogue_publisher.h"
+#include "admind/catalogue/endpoint_states.h"
+#include "admind/ledger/ledger_book.h"
+#include "admind/settings/config_file.h"
+#include "admind/settings/live_settings.h"
+#include "admind/stores/pg_pool.h"
+#include "admind/stores/redis_link.h"
 
 namespace lumen::admind {
 

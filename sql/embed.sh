@@ -4,7 +4,7 @@ set -eu
 here=$(dirname "$0")
 out=$1
 {
-    printf '// Generated from sql/*.sql.\n#include "admind/migrations.h"\n\nnamespace lumen::admind {\n\n'
+    printf '// Generated from sql/*.sql.\n#include "admind/stores/migrations.h"\n\nnamespace lumen::admind {\n\n'
     printf 'const std::vector<Migration>& migrations() {\n    static const std::vector<Migration> all = {\n'
     for file in "$here"/[0-9][0-9][0-9][0-9]_*.sql; do
         name=$(basename "$file" .sql)

@@ -4,7 +4,7 @@ set -eu
 here=$(dirname "$0")
 out=$1
 {
-    printf '// Generated from admind/openapi/*.yaml.\n#include "admind/api_contract.h"\n\nnamespace lumen::admind {\n\n'
+    printf '// Generated from admind/openapi/*.yaml.\n#include "admind/rest/api_contract.h"\n\nnamespace lumen::admind {\n\n'
     printf 'const std::vector<ContractFile>& contract_files() {\n    static const std::vector<ContractFile> all = {\n'
     for file in "$here"/*.yaml; do
         name=$(basename "$file" .yaml)

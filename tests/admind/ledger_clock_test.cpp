@@ -9,9 +9,9 @@
 #include <cstdlib>
 #include <optional>
 
-#include "admind/hold_reaper.h"
-#include "admind/leader.h"
-#include "admind/refill_job.h"
+#include "admind/ledger/hold_reaper.h"
+#include "admind/ledger/refill_job.h"
+#include "admind/stores/leader.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {

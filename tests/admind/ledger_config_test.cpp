@@ -1,7 +1,7 @@
 // Configuration: the book first, then Redis; what is in force, and what follows when Redis was away (ledger.md 6.3).
 #include <gtest/gtest.h>
 
-#include "admind/config_sync.h"
+#include "admind/ledger/config_sync.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {

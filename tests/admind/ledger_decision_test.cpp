@@ -4,11 +4,11 @@
 
 #include <memory>
 
-#include "admind/bucket_decision.h"
-#include "admind/jobs.h"
-#include "admind/rebuild_command.h"
-#include "admind/redis_strangers.h"
-#include "admind/stream_trim.h"
+#include "admind/ledger/bucket_decision.h"
+#include "admind/ledger/jobs.h"
+#include "admind/ledger/rebuild_command.h"
+#include "admind/ledger/redis_strangers.h"
+#include "admind/ledger/stream_trim.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {

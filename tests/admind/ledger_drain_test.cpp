@@ -4,7 +4,7 @@
 #include <atomic>
 #include <thread>
 
-#include "admind/stream_trim.h"
+#include "admind/ledger/stream_trim.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {

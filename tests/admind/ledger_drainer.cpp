@@ -3,9 +3,9 @@
 #include <cstdio>
 #include <thread>
 
-#include "admind/ledger_book.h"
-#include "admind/ledger_sync.h"
-#include "admind/stream_trim.h"
+#include "admind/ledger/ledger_book.h"
+#include "admind/ledger/ledger_sync.h"
+#include "admind/ledger/stream_trim.h"
 
 int main(int argc, char** argv) {
     using namespace lumen::admind;

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <memory>
 
-#include "admind/jobs.h"
-#include "admind/last_used_job.h"
-#include "admind/reconcile_job.h"
-#include "admind/redis_settings.h"
+#include "admind/ledger/jobs.h"
+#include "admind/ledger/last_used_job.h"
+#include "admind/ledger/reconcile_job.h"
+#include "admind/ledger/redis_settings.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {

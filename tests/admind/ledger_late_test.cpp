@@ -1,7 +1,7 @@
 // Settles that come after their hold was reaped or lost: one correction, once and for ever (ledger.md 6.2, T3).
 #include <gtest/gtest.h>
 
-#include "admind/hold_reaper.h"
+#include "admind/ledger/hold_reaper.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {

@@ -4,8 +4,8 @@
 
 #include <thread>
 
-#include "admind/hold_reaper.h"
-#include "admind/refill_job.h"
+#include "admind/ledger/hold_reaper.h"
+#include "admind/ledger/refill_job.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {

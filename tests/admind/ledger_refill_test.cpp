@@ -4,7 +4,7 @@
 
 #include <thread>
 
-#include "admind/refill_job.h"
+#include "admind/ledger/refill_job.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {

@@ -2,7 +2,7 @@
 // was (I2, I3, I13, I16, P25).
 #include <gtest/gtest.h>
 
-#include "admind/retention_job.h"
+#include "admind/ledger/retention_job.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {

@@ -12,10 +12,10 @@
 #include <set>
 #include <thread>
 
-#include "admind/http_server.h"
-#include "admind/migrations.h"
-#include "admind/operator_tokens.h"
-#include "admind/sessions.h"
+#include "admind/people/operator_tokens.h"
+#include "admind/people/sessions.h"
+#include "admind/rest/http_server.h"
+#include "admind/stores/migrations.h"
 #include "lumen_core/catalogue.h"
 #include "tests/admind/private_contract.h"
 #include "tests/admind/private_ledger.h"

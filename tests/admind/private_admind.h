@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "admind/daemon.h"
-#include "admind/json.h"
+#include "admind/text/json.h"
 #include "tests/harness/redis_server.h"
 #include "tests/harness/server_process.h"
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <regex>
 
-#include "admind/api_contract.h"
-#include "admind/routes.h"
+#include "admind/rest/api_contract.h"
+#include "admind/rest/routes.h"
 
 namespace lumen::admind {
 

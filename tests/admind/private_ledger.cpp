@@ -6,7 +6,7 @@
 #include <random>
 #include <thread>
 
-#include "admind/migrations.h"
+#include "admind/stores/migrations.h"
 #include "tests/harness/postgres_server.h"
 
 namespace lumen::admind {

@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include "admind/bucket_readiness.h"
-#include "admind/ledger_book.h"
-#include "admind/ledger_sync.h"
-#include "admind/pg_pool.h"
-#include "admind/redis_link.h"
+#include "admind/ledger/bucket_readiness.h"
+#include "admind/ledger/ledger_book.h"
+#include "admind/ledger/ledger_sync.h"
+#include "admind/stores/pg_pool.h"
+#include "admind/stores/redis_link.h"
 #include "tests/harness/invariants.h"
 #include "tests/harness/redis_server.h"
 

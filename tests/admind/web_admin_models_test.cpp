@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "admind/http_server.h"
+#include "admind/rest/http_server.h"
 #include "lumen_core/catalogue.h"
 #include "tests/admind/private_admind.h"
 #include "tests/admind/private_ledger.h"

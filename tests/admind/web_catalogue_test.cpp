@@ -8,8 +8,8 @@
 #include <mutex>
 #include <set>
 
-#include "admind/endpoint_prober.h"
-#include "admind/endpoint_states.h"
+#include "admind/catalogue/endpoint_prober.h"
+#include "admind/catalogue/endpoint_states.h"
 #include "lumen_core/account_bucket.h"
 #include "lumen_core/catalogue.h"
 #include "tests/admind/private_admind.h"

@@ -7,8 +7,8 @@
 #include <sstream>
 #include <thread>
 
-#include "admind/config_document.h"
-#include "admind/settings.h"
+#include "admind/settings/config_document.h"
+#include "admind/settings/settings.h"
 #include "tests/admind/private_admind.h"
 #include "tests/admind/private_ledger.h"
 

@@ -5,8 +5,8 @@
 #include <functional>
 #include <thread>
 
-#include "admind/http_server.h"
-#include "admind/outgoing_fetch.h"
+#include "admind/people/outgoing_fetch.h"
+#include "admind/rest/http_server.h"
 
 namespace lumen::admind {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <set>
 
-#include "admind/claim_rules.h"
-#include "admind/csv.h"
+#include "admind/rest/csv.h"
+#include "admind/settings/claim_rules.h"
 #include "tests/admind/private_admind.h"
 
 namespace lumen::admind {

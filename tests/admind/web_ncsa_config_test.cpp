@@ -4,7 +4,7 @@
 #include <cctype>
 #include <functional>
 
-#include "admind/settings.h"
+#include "admind/settings/settings.h"
 
 namespace lumen::admind {
 namespace {

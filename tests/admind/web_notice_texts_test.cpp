@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <sstream>
 
-#include "admind/json.h"
-#include "admind/notice_texts.h"
+#include "admind/people/notice_texts.h"
+#include "admind/text/json.h"
 
 namespace lumen::admind {
 namespace {

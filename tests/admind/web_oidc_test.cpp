@@ -14,10 +14,10 @@
 #include <functional>
 #include <memory>
 
-#include "admind/base64url.h"
-#include "admind/claim_rules.h"
-#include "admind/claimed_person.h"
-#include "admind/oidc_token.h"
+#include "admind/people/claimed_person.h"
+#include "admind/people/oidc_token.h"
+#include "admind/settings/claim_rules.h"
+#include "admind/text/base64url.h"
 
 namespace lumen::admind {
 namespace {

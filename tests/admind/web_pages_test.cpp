@@ -5,11 +5,11 @@
 #include <random>
 #include <type_traits>
 
-#include "admind/avatar.h"
-#include "admind/forecast.h"
-#include "admind/kept_answers.h"
-#include "admind/markdown.h"
-#include "admind/remote_pages.h"
+#include "admind/people/avatar.h"
+#include "admind/people/forecast.h"
+#include "admind/people/kept_answers.h"
+#include "admind/people/remote_pages.h"
+#include "admind/text/markdown.h"
 
 namespace lumen::admind {
 namespace {

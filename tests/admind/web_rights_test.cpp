@@ -5,11 +5,11 @@
 #include <map>
 #include <set>
 
-#include "admind/api_contract.h"
-#include "admind/http_server.h"
-#include "admind/operator_tokens.h"
-#include "admind/routes.h"
-#include "admind/sessions.h"
+#include "admind/people/operator_tokens.h"
+#include "admind/people/sessions.h"
+#include "admind/rest/api_contract.h"
+#include "admind/rest/http_server.h"
+#include "admind/rest/routes.h"
 #include "lumen_core/catalogue.h"
 #include "tests/admind/private_admind.h"
 #include "tests/admind/private_contract.h"

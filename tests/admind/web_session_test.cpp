@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "admind/bounds.h"
-#include "admind/routes.h"
-#include "admind/sessions.h"
+#include "admind/people/sessions.h"
+#include "admind/rest/routes.h"
 #include "lumen_core/catalogue.h"
 #include "tests/admind/private_admind.h"
 #include "tests/admind/private_ledger.h"

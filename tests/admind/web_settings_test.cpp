@@ -3,8 +3,8 @@
 
 #include <fstream>
 
-#include "admind/settings.h"
-#include "admind/settings_values.h"
+#include "admind/settings/settings.h"
+#include "admind/settings/settings_values.h"
 #include "tests/harness/server_process.h"
 
 namespace lumen::admind {

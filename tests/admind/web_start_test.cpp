@@ -7,7 +7,7 @@
 #include <pqxx/pqxx>
 #include <thread>
 
-#include "admind/settings_apply.h"
+#include "admind/people/settings_apply.h"
 #include "tests/admind/private_admind.h"
 
 namespace lumen::admind {

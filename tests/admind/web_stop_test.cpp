@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "admind/http_server.h"
+#include "admind/rest/http_server.h"
 #include "tests/admind/private_admind.h"
 
 namespace lumen::admind {

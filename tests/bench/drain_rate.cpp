@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "admind/bucket_readiness.h"
-#include "admind/ledger_book.h"
-#include "admind/ledger_sync.h"
-#include "admind/migrations.h"
+#include "admind/ledger/bucket_readiness.h"
+#include "admind/ledger/ledger_book.h"
+#include "admind/ledger/ledger_sync.h"
+#include "admind/stores/migrations.h"
 #include "tests/harness/invariants.h"
 #include "tests/harness/postgres_server.h"
 #include "tests/harness/redis_server.h"

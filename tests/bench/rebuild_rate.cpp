@@ -11,9 +11,9 @@
 #include <thread>
 #include <vector>
 
-#include "admind/bucket_readiness.h"
-#include "admind/migrations.h"
-#include "admind/refill_job.h"
+#include "admind/ledger/bucket_readiness.h"
+#include "admind/ledger/refill_job.h"
+#include "admind/stores/migrations.h"
 #include "tests/harness/postgres_server.h"
 #include "tests/harness/redis_server.h"
 

@@ -196,6 +196,37 @@ TEST(arrows, admind_does_not_know_the_gate) {
     }
 }
 
+/// admind's rooms from the ground up: each knows itself and those before it.
+const std::vector<std::string> kRooms{"text", "stores", "settings", "ledger", "catalogue", "people", "rest", "ncsa"};
+/// What request handlers are handed is made of everything up to the catalogue, and known from here up.
+constexpr std::string_view kFirstWithServices = "people";
+
+TEST(arrows, each_room_of_admind_knows_only_those_below_it) {
+    std::vector<std::string_view> above{"admind/main", "admind/commands", "admind/daemon", "admind/doctor"};
+    std::vector<std::string> folders;
+    for (const std::string& room : kRooms) folders.push_back("admind/" + room + "/");
+    for (std::size_t i = 0; i < kRooms.size(); ++i) {
+        std::vector<std::string_view> forbidden = above;
+        forbidden.insert(forbidden.end(), folders.begin() + static_cast<std::ptrdiff_t>(i) + 1, folders.end());
+        const auto with_services = std::find(kRooms.begin(), kRooms.end(), kFirstWithServices);
+        if (kRooms.begin() + static_cast<std::ptrdiff_t>(i) < with_services) forbidden.push_back("admind/services");
+        const std::vector<fs::path> sources = sources_of(("admind/" + kRooms[i]).c_str());
+        ASSERT_GT(sources.size(), 3U) << kRooms[i];
+        for (const fs::path& path : sources) {
+            EXPECT_EQ(forbidden_includes(read_file(path), forbidden), std::vector<std::string>{}) << path;
+        }
+    }
+}
+
+TEST(arrows, every_unit_of_admind_but_its_top_stands_in_a_room) {
+    const std::set<std::string> top{"main", "commands", "daemon", "doctor", "services", "bounds"};
+    for (const auto& entry : fs::directory_iterator{fs::path{LUMEN_SOURCE_DIR} / "admind"}) {
+        const std::string extension = entry.path().extension().string();
+        if (extension != ".cpp" && extension != ".h") continue;
+        EXPECT_EQ(top.count(entry.path().stem().string()), 1U) << entry.path();
+    }
+}
+
 TEST(arrows, includes_of_the_project_are_written_from_the_root) {
     for (const char* room : {"lumen_core", "ngx_lumen_module", "admind"}) {
         for (const fs::path& path : sources_of(room)) {
@@ -208,7 +239,7 @@ TEST(arrows, includes_of_the_project_are_written_from_the_root) {
 
 TEST(arrows, the_check_sees_what_it_forbids) {
     for (const char* line :
-         {"#include <ngx_core.h>", "#include <hiredis/async.h>", "  #  include \"admind/json.h\"",
+         {"#include <ngx_core.h>", "#include <hiredis/async.h>", "  #  include \"admind/text/json.h\"",
           "#include <Poco/Logger.h>", "#include <pqxx/pqxx>", "int a;\n#include <iostream>\nint b;"}) {
         EXPECT_EQ(forbidden_includes(line, kOutsideTheCore).size(), 1U) << line;
     }

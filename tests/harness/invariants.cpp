@@ -2,8 +2,8 @@
 
 #include <map>
 
-#include "admind/book_rules.h"
-#include "admind/stream_entry.h"
+#include "admind/ledger/book_rules.h"
+#include "admind/ledger/stream_entry.h"
 #include "lumen_core/account_bucket.h"
 
 namespace lumen::harness {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "admind/pg_pool.h"
-#include "admind/redis_link.h"
+#include "admind/stores/pg_pool.h"
+#include "admind/stores/redis_link.h"
 
 namespace lumen::harness {
 

@@ -4,8 +4,8 @@
 #include <set>
 #include <utility>
 
-#include "admind/config_sync.h"
-#include "admind/event_batch.h"
+#include "admind/ledger/config_sync.h"
+#include "admind/ledger/event_batch.h"
 #include "lumen_core/account_bucket.h"
 
 namespace lumen::simulation {

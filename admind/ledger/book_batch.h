@@ -1,0 +1,36 @@
+// Writes one drained batch into the book: rows, balances and rollups, in the caller's transaction.
+#pragma once
+
+#include <cstdint>
+#include <pqxx/pqxx>
+#include <utility>
+#include <vector>
+
+#include "admind/ledger/event_batch.h"
+#include "admind/ledger/notices.h"
+#include "lumen_core/live_message.h"
+
+namespace lumen::admind {
+
+/// A key's counters; hidden keys (web chat) are nobody's to see.
+struct KeyTotals {
+    KeyId key = 0;
+    AccountId account = 0;
+    std::int64_t requests = 0;
+    std::int64_t tokens = 0;
+    NanoCoins spent;
+    std::int64_t last_used_ms = 0;
+};
+/// What the counters have come to by a batch, for those who watch.
+struct BookedTotals {
+    std::vector<std::pair<AccountId, LiveTotals>> accounts;
+    std::vector<KeyTotals> keys;
+    std::vector<Crossing> crossings;
+};
+
+/// Rows, then the balances they lead to, then the counters, then notices of what ran empty. Throws LedgerAlarm if an
+/// account does not stand where the batch begins, and pqxx::unique_violation if an event is there already: both mean
+/// that stream and book disagree.
+BookedTotals book_batch(pqxx::transaction_base& transaction, const EventBatch& batch);
+
+}  // namespace lumen::admind

@@ -1,0 +1,157 @@
+// The signed-in person: the card of the profile page, and the whole page in one answer.
+#include "admind/bounds.h"
+#include "admind/people/account_view.h"
+#include "admind/people/avatar.h"
+#include "admind/rest/api_parts.h"
+#include "admind/rest/handlers.h"
+#include "admind/rest/request_fields.h"
+#include "admind/stores/pg_values.h"
+
+namespace lumen::admind {
+
+namespace {
+
+Json groups_json(pqxx::transaction_base& transaction, AccountId account) {
+    Json groups = Json::array();
+    // `default` is everybody's and says nothing (P10).
+    for (const auto& row :
+         transaction.exec_params("select g.name from memberships m join groups g on g.id = m.group_id"
+                                 " where m.account_id = $1 and g.active and g.name <> 'default' order by g.name",
+                                 account)) {
+        groups.push_back(row[0].as<std::string>());
+    }
+    return groups;
+}
+
+Json favorite_model(pqxx::transaction_base& transaction, AccountId account) {
+    const auto rows = transaction.exec_params(
+        "select m.name from usage_quarter u join models m on m.id = u.model_id where u.account_id = $1 group by m.name"
+        " having sum(u.requests) > 0"
+        " order by sum(u.requests) desc, sum(u.tokens_in + u.tokens_out) desc, max(u.last_at) desc limit 1",
+        account);
+    return rows.empty() ? Json(nullptr) : Json(rows[0][0].as<std::string>());
+}
+
+/// Web chat is counted under the account's one hidden key (ledger.md §5).
+Json chat_json(pqxx::transaction_base& transaction, AccountId account) {
+    const auto rows = transaction.exec_params(
+        "select coalesce(sum(t.requests), 0) requests, coalesce(sum(t.tokens_in + t.tokens_out), 0) tokens,"
+        " coalesce(sum(t.spent), 0)::bigint spent,"
+        " coalesce((extract(epoch from max(t.last_used_at)) * 1000)::bigint, 0) last_used_ms"
+        " from api_keys k join key_totals t on t.key_id = k.id where k.account_id = $1 and k.kind = 'chat'",
+        account);
+    const auto kept =
+        transaction.exec_params("select conversations from account_conversations where account_id = $1", account);
+    Json chat{{"conversations", kept.empty() ? 0 : kept[0][0].as<std::int64_t>()}};
+    put_use(chat, rows[0]);
+    return chat;
+}
+
+/// All of a list, page after page: the profile shows every key, and there are at most a thousand. `page` answers a
+/// request for one page of it.
+template <typename Page>
+Json whole_list(const Page& page) {
+    HttpRequest request;
+    request.query.emplace_back("limit", std::to_string(kLargestPage));
+    Json whole = std::get<Json>(page(request));
+    for (std::size_t pages = 1; !whole["next_cursor"].is_null() && pages < kMaxProfilePages; ++pages) {
+        request.query.resize(1);
+        request.query.emplace_back("cursor", whole["next_cursor"].get<std::string>());
+        Json next = std::get<Json>(page(request));
+        for (Json& row : next["data"]) whole["data"].push_back(std::move(row));
+        whole["next_cursor"] = std::move(next["next_cursor"]);
+    }
+    return whole;
+}
+
+std::string avatar_address(const std::string& kind, const std::string& name, const std::string& email) {
+    // Another name or kind is another picture, and so another address.
+    return "/api/v1/me/avatar?v=" + kind + "-" + gravatar_hash(email + " " + name).substr(0, 12);
+}
+
+/// What the person wants, and what the site can do.
+Json notices_json(const NoticeSettings& site, bool mail, bool webhook) {
+    return {{"mail", mail},
+            {"webhook", webhook},
+            {"offers_mail", !site.mail.host.empty()},
+            {"offers_webhook", !site.webhook_url.empty()},
+            {"low_balance_percent", site.low_balance_percent}};
+}
+
+}  // namespace
+
+Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account) {
+    const auto person = transaction.exec_params1(
+        "select name, email, coalesce(avatar, ''), notice_mail, notice_webhook from users where id = $1", user);
+    const auto name = person[0].as<std::string>();
+    const auto email = person[1].as<std::string>();
+    const AvatarChoice avatar = avatar_choice(call.settings, person[2].as<std::string>());
+    const auto totals = transaction.exec_params(
+        "select spent, tokens_in, tokens_out from account_balances where account_id = $1", account);
+    const bool known = !totals.empty();
+    const auto in = known ? totals[0]["tokens_in"].as<std::int64_t>() : 0;
+    const auto out = known ? totals[0]["tokens_out"].as<std::int64_t>() : 0;
+    return {{"id", id_json(user)},
+            {"name", name},
+            {"email", email},
+            {"avatar", avatar.kind},
+            {"avatar_choice", avatar.may_change},
+            {"avatar_url", avatar_address(avatar.kind, name, email)},
+            {"notices", notices_json(call.settings.notices, person[3].as<bool>(), person[4].as<bool>())},
+            {"groups", groups_json(transaction, account)},
+            {"coins_used", coins_json(NanoCoins(known ? totals[0]["spent"].as<std::int64_t>() : 0))},
+            {"tokens_used", {{"input", in}, {"output", out}, {"total", in + out}}},
+            {"favorite_model", favorite_model(transaction, account)},
+            {"budget", read_budget_json(call.services, transaction, call.settings, account)},
+            {"forecast", forecast_json(transaction, call.services, account)},
+            {"chat", chat_json(transaction, account)},
+            {"now", utc_text(unix_ms_now())}};
+}
+
+Answer get_me(const Call& call) {
+    PgPool::Lease lease = call.services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    return {200, me_json(call, transaction, call.caller.user, call.caller.account)};
+}
+
+Answer patch_me(const Call& call) {
+    RequestFields fields(call.body);
+    const auto avatar = fields.word("avatar", Need::optional, {"gravatar", "initials"});
+    std::optional<bool> mail;
+    std::optional<bool> webhook;
+    if (const Json* wanted = fields.object("notices")) {
+        RequestFields notices(*wanted);
+        mail = notices.boolean("mail", Need::optional);
+        webhook = notices.boolean("webhook", Need::optional);
+        fields.take_errors("notices", notices);
+    }
+    if (auto refused = fields.refusal()) return Answer(std::move(*refused));
+    PgPool::Lease lease = call.services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    transaction.exec_params0(
+        "update users set avatar = coalesce(nullif($2, ''), avatar),"
+        " notice_mail = coalesce(nullif($3, '')::boolean, notice_mail),"
+        " notice_webhook = coalesce(nullif($4, '')::boolean, notice_webhook) where id = $1",
+        call.caller.user, avatar.value_or(""), sql_optional(mail), sql_optional(webhook));
+    Json me = me_json(call, transaction, call.caller.user, call.caller.account);
+    transaction.commit();
+    return {200, std::move(me)};
+}
+
+Answer get_profile(const Call& call) {
+    PgPool::Lease lease = call.services.postgres.acquire();
+    // One moment of the book for the whole page: keys, models and totals add up (P25), also while it is written.
+    pqxx::transaction<pqxx::isolation_level::repeatable_read> transaction(*lease);
+    const AccountId account = call.caller.account;
+    Json keys = whole_list(
+        [&](const HttpRequest& request) { return keys_page(call, transaction, account, Deleted::hidden, request); });
+    Json models = all_models_page(call, transaction, account);
+    return {200,
+            {{"site", site_json(call.settings, call.caller.email)},
+             {"session", session_json(call)},
+             {"me", me_json(call, transaction, call.caller.user, account)},
+             {"keys", std::move(keys)},
+             {"models", std::move(models)}}};
+}
+
+}  // namespace lumen::admind
