@@ -73,16 +73,15 @@ function anthropicEvents(body) {
   ];
 }
 
-/// `paceMs` between two events; a client that leaves is counted.
+/// `paceMs` between two events.
 export async function startModelEndpoint() {
-  const seen = { requests: 0, left: 0, paceMs: 0 };
+  const seen = { requests: 0, paceMs: 0 };
   const server = http.createServer((request, response) => {
     let text = '';
     request.on('data', (data) => { text += data; });
     request.on('end', async () => {
       if (request.method !== 'POST') return response.writeHead(200, { 'content-type': 'application/json' }).end('{"data":[]}');
       seen.requests++;
-      response.on('close', () => { if (!response.writableEnded) seen.left++; });
       const body = JSON.parse(text);
       const anthropic = request.url.endsWith('/messages');
       if (body.stream) return stream(response, anthropic ? anthropicEvents(body) : eventsFor(body), seen);
