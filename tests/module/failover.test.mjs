@@ -133,11 +133,20 @@ test('a draining endpoint gets nothing new', async () => {
 });
 
 test('nothing is in flight when nothing runs, also after a worker was killed with requests under way', async () => {
-  const running = Array.from({ length: 4 }, () => ask('silent').catch(() => {}));
+  // A request is given up after a second, and a report is as old as that: so more follow until one shows them.
+  let over = false;
+  const keepAsking = async () => {
+    while (!over) await ask('silent').catch(() => {});
+  };
+  const running = Array.from({ length: 4 }, keepAsking);
   const report = async () => JSON.parse(await stack.redis('GET', (await stack.redis('KEYS', 'lumen:gate:*'))[0]));
   const inFlight = async () => (await report()).endpoints.reduce((sum, endpoint) => sum + endpoint.in_flight, 0);
-  await waitFor('requests to be in flight', async () => await inFlight() > 0);
-  process.kill(stack.workers()[0], 'SIGKILL');
+  try {
+    await waitFor('requests to be in flight', async () => await inFlight() > 0);
+    process.kill(stack.workers()[0], 'SIGKILL');
+  } finally {
+    over = true;
+  }
   await Promise.all(running);
   await waitFor('none in flight', async () => await inFlight() === 0);
 });
