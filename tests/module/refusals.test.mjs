@@ -379,7 +379,7 @@ test('L26: only an unlimited wallet passes without coins', async () => {
 test('balance positive but all of it held by a running request', async () => {
   openAI();
   const { account, key } = await stack.newAccount({ max: '0.001' });
-  await stack.modelServers[0].behave('slow-2500');
+  await stack.modelServers[0].behave('slow-2000');
   try {
     const slow = chat(key, chatBody({ max_tokens: 500 }));
     await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
