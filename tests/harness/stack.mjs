@@ -90,6 +90,16 @@ export async function startStack(options) {
   return stack;
 }
 
+/// Connections that fetch keeps idle are those of the old workers, which may close one just as the next call is written to
+/// it. New calls go over new ones; what is under way on the others ends there.
+function leaveIdleConnections() {
+  const place = Symbol.for('undici.globalDispatcher.1');
+  const agent = globalThis[place];
+  if (agent === undefined) return;  // nothing was fetched yet
+  globalThis[place] = new agent.constructor();
+  agent.close().catch(() => {});
+}
+
 class Stack {
   allowAlerts = false;
   #redisLink;
@@ -214,6 +224,7 @@ class Stack {
       const now = this.workers();
       return now.length >= this.instance.workers && now.every((pid) => !before.has(pid));
     });
+    leaveIdleConnections();
   }
 
   async addAdmind() {
