@@ -1,6 +1,5 @@
 -- What a later version may well do to tables that requests, drains and pages use all the time: columns, one with a
 -- default and one with a check, and indexes on the largest of them.
-set local lock_timeout = '10s';
 alter table accounts add column next_note text;
 alter table account_balances add column next_count bigint not null default 0;
 alter table api_keys add column next_label text constraint api_keys_next_label check (length(next_label) <= 100);
