@@ -11,8 +11,8 @@ namespace {
 /// Longer than any name that is looked for.
 constexpr std::size_t kMaxKeyBytes = 32;
 
-/// A length in seconds; longer text is none.
-constexpr std::size_t kMaxDurationBytes = 32;
+/// A length in seconds, or a type; longer text is none.
+constexpr std::size_t kMaxNamedBytes = 64;
 
 /// Members whose strings are generated text, in all dialects.
 constexpr std::array<std::string_view, 7> kTextMembers = {"content", "text",      "reasoning_content", "reasoning",
@@ -46,6 +46,11 @@ const char* quote_or_backslash(const char* at, const char* end) noexcept {
     return at;
 }
 
+std::string_view wanted_member(Operation operation) noexcept {
+    if (reads_audio(operation)) return "duration";
+    return operation == Operation::images_generations ? "type" : "";
+}
+
 /// Most usage objects fit, so that they are kept without growing step by step.
 constexpr std::size_t kUsualUsageBytes = 512;
 
@@ -54,7 +59,7 @@ constexpr std::size_t kUsualUsageBytes = 512;
 JsonMeter::JsonMeter(Operation operation) noexcept
     : counts_text_(traits_of(operation).generates_text),
       counts_images_(operation == Operation::images_generations),
-      wants_duration_(reads_audio(operation)) {}
+      wanted_(wanted_member(operation)) {}
 
 std::string_view JsonMeter::usage_object() const noexcept {
     return capturing_ || broken_ ? std::string_view() : std::string_view(usage_);
@@ -108,7 +113,7 @@ const char* JsonMeter::take_string(const char* at, const char* end) {
 
 /// Part of a string, as it stands there.
 void JsonMeter::take_in_string(std::string_view run) {
-    if (in_duration_) duration_.append(run.substr(0, kMaxDurationBytes - duration_.size()));
+    if (in_wanted_) named_.append(run.substr(0, kMaxNamedBytes - named_.size()));
     if (string_is_key_) {
         key_.append(run.substr(0, kMaxKeyBytes - key_.size()));
     } else if (string_is_text_) {
@@ -120,7 +125,7 @@ void JsonMeter::take_in_string(std::string_view run) {
 void JsonMeter::take_plain(char c) {
     if (is_space(c)) return;
     if (depth_ == 0) broken_ = true;
-    if (in_duration_ && duration_.size() < kMaxDurationBytes) duration_ += c;
+    if (in_wanted_ && named_.size() < kMaxNamedBytes) named_ += c;
 }
 
 void JsonMeter::take(char c) {
@@ -142,11 +147,11 @@ void JsonMeter::take(char c) {
             break;
         case ':':
             after_colon_ = true;
-            in_duration_ = wants_duration_ && depth_ == 1 && key_ == "duration";
-            if (in_duration_) duration_.clear();
+            in_wanted_ = !wanted_.empty() && depth_ == 1 && key_ == wanted_;
+            if (in_wanted_) named_.clear();
             break;
         case ',':
-            after_colon_ = in_duration_ = false;
+            after_colon_ = in_wanted_ = false;
             break;
         default:
             break;
@@ -176,7 +181,7 @@ void JsonMeter::open(char bracket) {
         if (depth_ == 2 && bracket == '{' && in_data_) ++images_;
     }
     is_object_[depth_++] = bracket == '{';
-    after_colon_ = in_duration_ = false;
+    after_colon_ = in_wanted_ = false;
 }
 
 void JsonMeter::close(char bracket) {
@@ -185,7 +190,7 @@ void JsonMeter::close(char bracket) {
         return;
     }
     --depth_;
-    after_colon_ = in_duration_ = false;
+    after_colon_ = in_wanted_ = false;
     if (depth_ == 0) whole_ = true;
     if (depth_ != 1 || !capturing_) return;
     capturing_ = false;

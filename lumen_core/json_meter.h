@@ -31,8 +31,9 @@ class JsonMeter {
     std::uint64_t output_text_bytes() const noexcept { return output_text_bytes_; }
     /// Of images/generations: objects in the top-level array `data`.
     std::uint64_t images() const noexcept { return images_; }
-    /// Of speech to text: the top-level member `duration` (verbose_json), as it stands there, without quotes.
-    std::string_view duration() const noexcept { return duration_; }
+    /// The top-level member that this operation's answers are asked for, as it stands there, without quotes: `duration`
+    /// of speech to text (verbose_json), `type` of the events of a picture.
+    std::string_view named() const noexcept { return named_; }
 
  private:
     const char* take_string(const char* at, const char* end);
@@ -45,9 +46,9 @@ class JsonMeter {
 
     bool counts_text_;
     bool counts_images_;
-    bool wants_duration_;
-    bool in_data_ = false;      ///< in the top-level array of that name
-    bool in_duration_ = false;  ///< behind the colon of the top-level member of that name
+    std::string_view wanted_;  ///< name of the member for named()
+    bool in_data_ = false;     ///< in the top-level array of that name
+    bool in_wanted_ = false;   ///< behind the colon of that member
     bool whole_ = false;
     bool broken_ = false;
     bool in_string_ = false;
@@ -60,7 +61,7 @@ class JsonMeter {
     std::bitset<kMaxDepth> is_object_;  ///< by depth
     std::string key_;                   ///< the last member name, cut after kMaxKeyBytes
     std::string usage_;
-    std::string duration_;
+    std::string named_;
     std::uint64_t output_text_bytes_ = 0;
     std::uint64_t images_ = 0;
 };

@@ -21,7 +21,7 @@ constexpr std::array<OperationTraits, 13> kTraits{{
     {Operation::audio_transcriptions, "audio/transcriptions", "transcription", BodyForm::multipart, true, false, true},
     {Operation::audio_translations, "audio/translations", "translation", BodyForm::multipart, true, false, true},
     {Operation::audio_speech, "audio/speech", "speech", BodyForm::json, false, false, false},
-    {Operation::images_generations, "images/generations", "image_generation", BodyForm::json, false, false, false},
+    {Operation::images_generations, "images/generations", "image_generation", BodyForm::json, true, false, false},
 }};
 
 constexpr bool follows_the_enum() {

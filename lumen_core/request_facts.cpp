@@ -229,6 +229,10 @@ class Reading {
         if (operation_ == Operation::audio_speech && !has_input_) {
             return BadRequest{"'input' is missing: the text that is to be spoken.", "input", false};
         }
+        // Whether each of several pictures tells its own usage or that of all, the protocol leaves open: no guesses.
+        if (operation_ == Operation::images_generations && facts_.stream && facts_.choices > 1) {
+            return invalid("n", "must be 1 if 'stream' is true.");
+        }
         return std::nullopt;
     }
 
@@ -242,7 +246,6 @@ class Reading {
             if (name == "stream_options" && traits_.takes_stream_options) return take_stream_options(value);
             if (names_max_output_tokens(name)) return take_max_output_tokens(value, name);
         }
-        if (name == "stream" && operation_ == Operation::images_generations) return refuse_stream(value);
         if (name == "n" && takes_choices()) return take_choices(value, name);
         if (name == "best_of" && operation_ == Operation::completions) return take_choices(value, name);
         if (name == "prompt" && operation_ == Operation::completions) return take_prompt(value);
@@ -257,16 +260,6 @@ class Reading {
     bool takes_choices() const noexcept {
         return operation_ == Operation::chat_completions || operation_ == Operation::completions ||
                operation_ == Operation::images_generations;
-    }
-
-    /// Its events carry whole pictures and its usage has no place to be asked for.
-    static Fault refuse_stream(json::value value) {
-        bool stream = false;
-        if (!is_null(value) && value.get_bool().get(stream) != simdjson::SUCCESS) {
-            return invalid("stream", "must be true or false.");
-        }
-        return stream ? invalid("stream", "is not offered here: pictures are sent when they are finished.")
-                      : std::nullopt;
     }
 
     /// Characters as people count them: code points, whatever their bytes or escapes.

@@ -97,7 +97,7 @@ std::size_t StreamMeter::find_event_end(std::string_view bytes) noexcept {
 
 void StreamMeter::end_event(std::string_view last_part, StreamOutput& out) {
     if (oversized_) {
-        output_text_bytes_ += last_part.size();
+        take_unread(last_part);
         let_out(last_part, out);
     } else if (tail_.size() + last_part.size() > kMaxEventBytes) {
         give_up_on_event(last_part, out);
@@ -108,12 +108,13 @@ void StreamMeter::end_event(std::string_view last_part, StreamOutput& out) {
         whole_event_.append(last_part);
         take_event(whole_event_, out);
     }
+    if (oversized_) end_unread();
     forget_event();
 }
 
 void StreamMeter::keep_unfinished(std::string_view bytes, StreamOutput& out) {
     if (oversized_) {
-        output_text_bytes_ += bytes.size();
+        take_unread(bytes);
         return let_out(bytes, out);
     }
     if (tail_.size() + bytes.size() > kMaxEventBytes) return give_up_on_event(bytes, out);
@@ -122,7 +123,8 @@ void StreamMeter::keep_unfinished(std::string_view bytes, StreamOutput& out) {
 }
 
 void StreamMeter::give_up_on_event(std::string_view bytes, StreamOutput& out) {
-    output_text_bytes_ += tail_.size() + bytes.size();
+    take_unread(tail_);
+    take_unread(bytes);
     if (!tail_.empty()) {  // else whole_event_ may hold an event that this call has let out
         whole_event_.swap(tail_);
         tail_.clear();
@@ -138,12 +140,11 @@ void StreamMeter::take_event(std::string_view event, StreamOutput& out) {
     done_seen_ = done_seen_ || facts.done;
     error_seen_ = error_seen_ || facts.error;
     output_text_bytes_ += facts.output_text_bytes;
+    picture_begun_ = picture_begun_ || facts.picture;
+    picture_finished_ = picture_finished_ || (facts.picture && facts.done);
     if (facts.usage) {
-        usage_ = *facts.usage;  // counts are totals so far: the last one replaces the others
+        take_usage(*facts.usage, facts.usage_is_final);
         output_is_unsaid_ = facts.output_is_unsaid;
-        if (source_ != UsageSource::final) {
-            source_ = facts.usage_is_final ? UsageSource::final : UsageSource::continuous;
-        }
     }
 
     event_dropped_ = hide_usage_ && facts.usage_only;
@@ -174,6 +175,31 @@ void StreamMeter::take_event(std::string_view event, StreamOutput& out) {
         }
     }
     let_out(event.substr(at), out);
+}
+
+void StreamMeter::take_usage(const Usage& usage, bool is_final) noexcept {
+    usage_ = usage;  // counts are totals so far: the last one replaces the others
+    if (source_ != UsageSource::final) source_ = is_final ? UsageSource::final : UsageSource::continuous;
+}
+
+/// Part of an event that is too long to be kept.
+void StreamMeter::take_unread(std::string_view bytes) {
+    if (operation_ != Operation::images_generations) {
+        output_text_bytes_ += bytes.size();
+        return;
+    }
+    picture_begun_ = true;  // what else is as long?
+    if (!picture_) picture_ = std::make_unique<PictureEvent>();
+    picture_->feed(bytes);
+}
+
+void StreamMeter::end_unread() noexcept {
+    if (!picture_) return;
+    if (picture_->finished()) {
+        done_seen_ = picture_finished_ = true;
+        if (const auto usage = picture_->usage()) take_usage(*usage, true);
+    }
+    picture_.reset();
 }
 
 void StreamMeter::let_out(std::string_view bytes, StreamOutput& out) {

@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "lumen_core/money.h"
+#include "lumen_core/picture_event.h"
 #include "lumen_core/request_facts.h"
 #include "lumen_core/sse_event.h"
 #include "lumen_core/usage.h"
@@ -33,7 +35,7 @@ struct StreamOutput {
 /// and what it tells do not depend on where the pieces were cut.
 ///
 /// Bytes are held back until an event is whole. One longer than kMaxEventBytes is passed through unread, and all of it
-/// counts as text.
+/// counts as text; only those of pictures, which are as long as pictures are, are read on while they pass.
 class StreamMeter {
  public:
     static constexpr std::size_t kMaxEventBytes = 1024 * 1024;
@@ -58,6 +60,8 @@ class StreamMeter {
     const Usage& usage() const noexcept { return usage_; }
     /// The usage came before the output (message_start): of it only the input is known.
     bool output_is_unsaid() const noexcept { return output_is_unsaid_; }
+    bool picture_begun() const noexcept { return picture_begun_; }        ///< something of a picture has come
+    bool picture_finished() const noexcept { return picture_finished_; }  ///< and all of it
 
  private:
     void begin_output(StreamOutput& out) noexcept;
@@ -66,6 +70,9 @@ class StreamMeter {
     void keep_unfinished(std::string_view bytes, StreamOutput& out);
     void give_up_on_event(std::string_view bytes, StreamOutput& out);
     void take_event(std::string_view event, StreamOutput& out);
+    void take_usage(const Usage& usage, bool is_final) noexcept;
+    void take_unread(std::string_view bytes);
+    void end_unread() noexcept;
     void let_out(std::string_view bytes, StreamOutput& out);
     void forget_event() noexcept;
 
@@ -78,6 +85,8 @@ class StreamMeter {
     UsageSource source_ = UsageSource::none;
     Usage usage_;
     bool output_is_unsaid_ = false;
+    bool picture_begun_ = false;
+    bool picture_finished_ = false;
     std::uint64_t output_text_bytes_ = 0;
     bool closing_reported_ = false;
 
@@ -87,6 +96,7 @@ class StreamMeter {
     std::size_t line_begin_ = 0;     ///< of the line that has not ended
     bool line_ended_by_cr_ = false;  ///< an LF that follows belongs to that CR
     bool oversized_ = false;
+    std::unique_ptr<PictureEvent> picture_;  ///< reads it, if it is oversized and a picture
 
     bool event_ended_by_cr_ = false;  ///< an LF that follows goes where the event before went
     bool event_dropped_ = false;

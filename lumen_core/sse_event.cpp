@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "lumen_core/json_members.h"
+#include "lumen_core/picture_event.h"
 
 namespace lumen {
 namespace {
@@ -30,7 +31,7 @@ std::optional<std::string_view> field_value(std::string_view line, std::string_v
 enum class Name : std::uint8_t { other, text, reasoning, reasoning_content, finish_reason, facts, type };
 
 /// How events tell what they are: by their members, or by a type as responses and messages do.
-enum class Form : std::uint8_t { chunks, responses, messages, transcript };
+enum class Form : std::uint8_t { chunks, responses, messages, transcript, picture };
 
 Form form_of(Operation operation) noexcept {
     switch (operation) {
@@ -41,6 +42,8 @@ Form form_of(Operation operation) noexcept {
         case Operation::audio_transcriptions:
         case Operation::audio_translations:
             return Form::transcript;
+        case Operation::images_generations:
+            return Form::picture;
         default:
             return Form::chunks;
     }
@@ -143,7 +146,8 @@ bool ends_response(std::string_view type) noexcept {
 
 /// Of the types of events: there is more to be read than a text.
 bool has_facts_by_type(std::string_view type) noexcept {
-    return type == "error" || ends_response(type) || type == "message_stop" || type == "transcript.text.done";
+    return type == "error" || ends_response(type) || type == "message_stop" || type == "transcript.text.done" ||
+           is_picture_event(type);
 }
 
 /// How most servers write in each chunk that the usage is yet to come.
@@ -184,7 +188,8 @@ SseLine first_sse_line(std::string_view text) noexcept {
 }
 
 const SseEventFacts& SseEventReader::read(std::string_view event) {
-    facts_.done = facts_.error = facts_.usage_only = facts_.usage_is_final = facts_.output_is_unsaid = false;
+    facts_.done = facts_.error = facts_.usage_only = facts_.usage_is_final = facts_.output_is_unsaid = facts_.picture =
+        false;
     facts_.usage.reset();
     facts_.output_text_bytes = 0;
     facts_.usage_members.clear();
@@ -205,6 +210,9 @@ const SseEventFacts& SseEventReader::read(std::string_view event) {
             break;
         case Form::transcript:
             read_transcript_event(data);
+            break;
+        case Form::picture:
+            read_picture_event(data);
             break;
         case Form::chunks:
             read_chunk(data);
@@ -399,6 +407,27 @@ void SseEventReader::read_transcript_event(std::string_view data) {
     }
     facts_.done = true;
     facts_.usage = usage_of_object(operation_, usage);
+    facts_.usage_is_final = facts_.usage.has_value();
+}
+
+/// A picture that comes into being. Events longer than are kept are read by PictureEvent.
+void SseEventReader::read_picture_event(std::string_view data) {
+    std::string_view type = event_name_;
+    std::string_view usage;
+    bool error = false;
+    JsonMembers members(data);
+    JsonMember member;
+    while (members.next(member)) {
+        if (member.key == "type") type = plain_string(member.value);
+        if (member.key == "usage") usage = member.value;
+        if (member.key == "error") error = member.value != "null";
+    }
+    if (members.malformed()) return;
+    facts_.error = error || type == "error";
+    facts_.picture = is_picture_event(type);
+    facts_.done = is_finished_picture(type);
+    if (!facts_.done) return;
+    if (is_object(usage)) facts_.usage = usage_of_object(operation_, usage);
     facts_.usage_is_final = facts_.usage.has_value();
 }
 

@@ -34,6 +34,7 @@ struct SseEventFacts {
     bool usage_only = false;      ///< carries a usage object and no choice
     std::optional<Usage> usage;
     bool usage_is_final = false;    ///< no choice comes with it, or one that finishes
+    bool picture = false;           ///< carries one: unfinished, or if `done` the one that was asked for
     bool output_is_unsaid = false;  ///< the usage was told before the output: of it only the input is known
     std::uint64_t output_text_bytes = 0;
     std::vector<EventPart> usage_members;  ///< with one comma each, in order: what remains without them is valid JSON
@@ -58,6 +59,7 @@ class SseEventReader {
     void read_response_event(std::string_view data);
     void read_message_event(std::string_view data);
     void read_transcript_event(std::string_view data);
+    void read_picture_event(std::string_view data);
     void mark_usage_member(std::size_t begin, std::size_t end);
     std::size_t event_offset(std::size_t data_offset) const noexcept;
 

@@ -41,9 +41,31 @@ void take_estimate(Request& request) noexcept {
     request.metering.source = counted ? UsageSource::final : UsageSource::estimated;
 }
 
+void forget(Metering& metering) noexcept {
+    metering.usage = {};
+    metering.source = UsageSource::none;
+    metering.output_bytes = 0;
+}
+
+/// One picture was asked for, and is paid once, when it is finished; one that has begun by whoever does not wait for
+/// it.
+void meter_picture(Request& request) {
+    Metering& metering = request.metering;
+    const StreamMeter& stream = *metering.stream;
+    const bool ended_without = !stream.picture_finished() && (stream.done_seen() || stream.error_seen());
+    if (!stream.picture_begun() || ended_without) return forget(metering);
+    take_estimate(request);
+    if (!stream.picture_finished()) metering.source = UsageSource::estimated;
+    if (stream.usage_source() == UsageSource::none) return;
+    metering.usage = stream.usage();
+    metering.usage.images = 1;
+    metering.source = UsageSource::final;
+}
+
 }  // namespace
 
 void meter_stream(Request& request) {
+    if (request.operation == Operation::images_generations) return meter_picture(request);
     Metering& metering = request.metering;
     const StreamMeter& stream = *metering.stream;
     metering.output_bytes = stream.output_text_bytes();
@@ -71,7 +93,7 @@ void meter_json(Request& request, const JsonMeter& json) {
     }
     take_estimate(request);
     if (request.operation == Operation::images_generations) metering.usage.images = json.images();
-    if (const std::optional<std::uint64_t> said_ms = seconds_as_ms(json.duration())) {
+    if (const std::optional<std::uint64_t> said_ms = seconds_as_ms(json.named())) {
         metering.usage.audio_ms = *said_ms;
         if (!paid_by_token(request)) metering.source = UsageSource::final;
     }
@@ -82,9 +104,7 @@ void meter_unread(Request& request) noexcept {
 }
 
 void forget_usage(Request& request) noexcept {
-    request.metering.usage = {};
-    request.metering.source = UsageSource::none;
-    request.metering.output_bytes = 0;
+    forget(request.metering);
 }
 
 }  // namespace lumen

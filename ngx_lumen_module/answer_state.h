@@ -38,7 +38,8 @@ struct AnswerState {
     bool finished_meter = false;
     std::string text;                         ///< given out by the meter, on its way to the client
     std::size_t closing = std::string::npos;  ///< offset in `text` of the closing event
-    bool waits = false;                       ///< strict: `text` would cost more than the hold
+    bool cost_told = false;
+    bool waits = false;  ///< strict: `text` would cost more than the hold
     MeteredSoFar before;
     ngx_chain_t* unread = nullptr;  ///< what came while `text` waits
     char last_byte = '\n';          ///< that the client got

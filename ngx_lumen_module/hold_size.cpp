@@ -42,7 +42,7 @@ Usage usage_to_hold(const Request& request, std::uint64_t output_tokens) noexcep
     const std::uint64_t choices = std::max<std::uint32_t>(facts.choices, 1);
     // A maximum may be anything a client can write; beyond 2^40 tokens cost() saturates anyway.
     const std::uint64_t most = std::min<std::uint64_t>(most_output_tokens(request), std::uint64_t{1} << 40) * choices;
-    const bool in_one_piece = request.strict && !facts.stream;
+    const bool in_one_piece = request.strict && (paints || !facts.stream);
     usage.output_tokens = in_one_piece ? most : std::min(most, output_tokens + kWindowTokens * choices);
     // Reasoning is inside output and may be dearer: the worse of the two is held.
     if (price.reasoning_per_million > price.output_per_million) {

@@ -34,15 +34,18 @@ void collect(AnswerState& answer, const StreamOutput& out) {
     }
 }
 
+std::string cost_comment(const Request& request) {
+    return ": lumen cost=" + format_coins_fixed(request.cost) + " request=" + std::string(request.id.view()) + "\n\n";
+}
+
 /// `text` goes out. The closing event is the moment of truth: usage has come before it, so the cost is final.
 bool give_out(Request& request, ngx_buf_t* source) {
     AnswerState& answer = *request.metering.answer;
     if (answer.closing != std::string::npos) {
         settle_request(request);
-        const std::string comment =
-            ": lumen cost=" + format_coins_fixed(request.cost) + " request=" + std::string(request.id.view()) + "\n\n";
-        answer.text.insert(answer.closing, comment);
+        answer.text.insert(answer.closing, cost_comment(request));
         answer.closing = std::string::npos;
+        answer.cost_told = true;
     } else {
         report_progress(request);
     }
@@ -95,6 +98,10 @@ bool end_badly(Request& request) {
         count_interrupted(InterruptedBy::upstream);
         endpoint_broke_off(request);
     }
+    // A picture that is not finished is none: only who does not wait for it pays for what has begun.
+    if (request.operation == Operation::images_generations && !request.metering.stream->picture_finished()) {
+        forget_usage(request);
+    }
     settle_request(request);
     answer.ended = true;
     return add_error_event(request, stopped_by != Refusal::none ? stopped_by : Refusal::upstream_interrupted) &&
@@ -110,6 +117,13 @@ bool take_text(Request& request, ngx_buf_t& buf) {
     meter_stream(request);
     collect(answer, out);
     return pass_or_wait(request, &buf);
+}
+
+/// Streams of pictures have no closing event: what they cost is known behind the last one.
+bool tell_cost_at_end(Request& request) {
+    AnswerState& answer = *request.metering.answer;
+    if (answer.cost_told || request.operation != Operation::images_generations || answer.last_byte != '\n') return true;
+    return answer.output.add_text(request.r->pool, cost_comment(request), nullptr);
 }
 
 bool take_end(Request& request) {
@@ -129,7 +143,7 @@ bool take_end(Request& request) {
     request.metering.complete = true;
     settle_request(request);
     answer.ended = true;
-    return answer.output.add_last(request.r->pool);
+    return tell_cost_at_end(request) && answer.output.add_last(request.r->pool);
 }
 
 bool take_buffer(Request& request, ngx_buf_t& buf) {

@@ -108,7 +108,7 @@ TEST(json_meter, reads_how_long_a_sound_was) {
             JsonMeter json(Operation::audio_transcriptions);
             for (std::size_t at = 0; at < answer.size(); at += piece)
                 json.feed(std::string_view(answer).substr(at, piece));
-            ASSERT_EQ(json.duration(), duration) << member << " in pieces of " << piece;
+            ASSERT_EQ(json.named(), duration) << member << " in pieces of " << piece;
         }
     }
 }

@@ -450,10 +450,17 @@ TEST(request_facts, spoken_characters_are_code_points) {
     expect_refused(R"({"model":"m","input":["a"]})", "input", true, Operation::audio_speech);
 }
 
-TEST(request_facts, pictures_are_counted_and_never_streamed) {
+TEST(request_facts, pictures_are_counted_and_streamed_one_at_a_time) {
     EXPECT_EQ(facts_of(R"({"model":"m","prompt":"a cat","n":4,"stream":false})", Operation::images_generations).choices,
               4U);
-    expect_refused(R"({"model":"m","prompt":"a cat","stream":true})", "stream", true, Operation::images_generations);
+    EXPECT_TRUE(facts_of(R"({"model":"m","prompt":"a cat","n":1,"stream":true,"partial_images":2})",
+                         Operation::images_generations)
+                    .stream);
+    for (const char* body : {R"({"model":"m","n":2,"prompt":"a cat","stream":true})",
+                             R"({"stream":true,"model":"m","prompt":"c","n":3})"}) {
+        expect_refused(body, "n", true, Operation::images_generations);
+    }
+    expect_refused(R"({"model":"m","prompt":"a cat","stream":"yes"})", "stream", true, Operation::images_generations);
 }
 
 TEST(request_facts, of_a_message_are_read) {

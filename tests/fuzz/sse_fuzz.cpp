@@ -62,8 +62,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view stream = fuzz::text_of(data, size);
     std::uint32_t seed = 2166136261u;
     for (const char c : stream) seed = (seed ^ static_cast<unsigned char>(c)) * 16777619u;
-    for (const Operation operation :
-         {Operation::chat_completions, Operation::responses, Operation::messages, Operation::audio_transcriptions}) {
+    for (const Operation operation : {Operation::chat_completions, Operation::responses, Operation::messages,
+                                      Operation::audio_transcriptions, Operation::images_generations}) {
         for (const bool hide_usage : {false, true}) {
             const Metered whole = metered(operation, hide_usage, stream, 0);
             fuzz::require(metered(operation, hide_usage, stream, seed | 1u) == whole, "cuts do not matter");

@@ -12,7 +12,7 @@ const PRICE = { input: '3', cached: '0.3', cacheWrite: '3.75', output: '15', rea
 // The model `timed`, which has no price on tokens.
 const TIMED = { ...PRICE, input: '0', cached: '0', cacheWrite: '0', output: '0', reasoning: '0' };
 const SOURCE = { none: 0, final: 1, continuous: 2, estimated: 3 };
-const BEHAVIOURS = ['no-usage', 'usage-in-tokens', 'cached-2+cache-write-3+reasoning-4', 'cut-3+tokens-40', 'pace-5+tokens-60'];
+const BEHAVIOURS = ['no-usage', 'huge', 'cut-1', 'pace-300', 'usage-in-tokens', 'cached-2+cache-write-3+reasoning-4', 'cut-3+tokens-40', 'pace-5+tokens-60'];
 const nameOf = (words) => words.replaceAll('+', '-');
 
 let stack;
@@ -251,6 +251,52 @@ test('a transcript as a stream is charged by its last event', async () => {
   assert.match(text, /transcript\.text\.done/);
   assert.match(text, /: lumen cost=\S+ request=\S+\n\ndata: \[DONE\]/);
   assert.deepEqual([Number(row.audio_ms), Number(row.usage_source)], [2_345, SOURCE.final]);
+});
+
+// ---- pictures as they come into being ------------------------------------------------------------------------------
+
+const picture = (model, over = {}) => ({ model, prompt: 'a white cat', stream: true, partial_images: 2, ...over });
+
+for (const { name, body, used, price = PRICE, source = SOURCE.final } of [
+  { name: 'once, and by its tokens', body: picture('all'), used: { input: 3, output: 1056, images: 1 } },
+  { name: 'the same when its events are 2 MiB each', body: picture('huge'), used: { input: 3, output: 1056, images: 1 } },
+  { name: 'once where only pictures have a price', body: picture('timed', { partial_images: 0 }), used: { input: 3, output: 1056, images: 1 }, price: TIMED },
+  { name: 'by an estimate of its request where the server says nothing', body: picture('no-usage'), used: { input: Math.ceil(JSON.stringify(picture('no-usage')).length / 4), images: 1 }, source: SOURCE.estimated },
+]) {
+  test(`a picture that is streamed is charged ${name}, and its stream passes byte by byte`, async () => {
+    const { response, text, row } = await call('images/generations', body);
+    assert.equal(response.status, 200, text.slice(0, 500));
+    const cost = costOf(used, price);
+    const [, events, told, id] = /^([^]*)\n: lumen cost=(\S+) request=(\S+)\n\n$/.exec(text);
+    assert.deepEqual([told, id], [formatCoins(cost), response.headers.get('x-request-id')]);
+    const straight = await fetch(`${stack.modelServers[0].url}${body.model === 'huge' ? '/misbehave/huge' : ''}/v1/images/generations`, { method: 'POST', body: JSON.stringify(body) });
+    assert.equal(`${events}\n` === await straight.text(), true, 'the server\'s own bytes');
+    assert.deepEqual([row.cost, row.usage_source].map(BigInt), [cost, BigInt(source)]);
+  });
+}
+
+test('L14: a picture that breaks off says so, and costs nothing', async () => {
+  const { text, row } = await call('images/generations', picture('cut-1'));
+  assert.match(text, /partial_image[^]*upstream_stream_interrupted/);
+  assert.ok(!text.includes('lumen cost'));
+  assert.deepEqual([row.cost, row.usage_source].map(BigInt), [costOf({}, PRICE), BigInt(SOURCE.none)]);
+});
+
+test('L13: who leaves after the first sight of a picture pays for it as it was finished', async () => {
+  const { account, key } = await stack.newAccount();
+  const abort = new AbortController();
+  const response = await stack.post('/v1/images/generations', picture('pace-300'), { key, signal: abort.signal });
+  await response.body.getReader().read();
+  abort.abort();
+  const [row] = await stack.ledger(response.headers.get('x-request-id'));
+  assert.deepEqual([row.cost, row.usage_source].map(BigInt), [costOf({ input: 3, output: 1056, images: 1 }, PRICE), BigInt(SOURCE.final)]);
+  assert.equal((await stack.wallet(account)).held, 0n);
+});
+
+test('several pictures in one stream are refused', async () => {
+  const response = await stack.post('/v1/images/generations', picture('all', { n: 2 }));
+  const { error } = await response.json();
+  assert.deepEqual([response.status, error.code, error.param], [400, 'invalid_value', 'n']);
 });
 
 const REFUSED_FORMS = [

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "tests/harness/model_server/generation.h"
 #include "tests/harness/model_server/text_tokens.h"
@@ -60,6 +61,24 @@ EventSource transcript_events(std::vector<std::string> pieces, json done) {
         } else {
             out += "data: [DONE]\n\n";
         }
+        return true;
+    };
+}
+
+/// The picture that was asked for, after some on its way; broken off after `cut_after` of them. No [DONE]: OpenAI's
+/// have none.
+EventSource picture_events(std::string picture, std::size_t unfinished, json usage,
+                           std::optional<std::size_t> cut_after) {
+    auto sent = std::make_shared<std::size_t>(0);
+    return [picture = std::move(picture), unfinished, usage = std::move(usage), cut_after, sent](std::string& out) {
+        if (*sent > unfinished || (cut_after && *sent == *cut_after)) return false;
+        const std::size_t at = (*sent)++;
+        const bool finished = at == unfinished;
+        const std::string type = finished ? "image_generation.completed" : "image_generation.partial_image";
+        nlohmann::ordered_json event = {{"type", type}, {"b64_json", picture}};
+        if (!finished) event["partial_image_index"] = at;
+        if (finished && !usage.is_null()) event["usage"] = usage;
+        out += "event: " + type + "\ndata: " + event.dump() + "\n\n";
         return true;
     };
 }
@@ -132,18 +151,30 @@ Answer speech_answer(const json& request) {
     return answer;
 }
 
-std::string images_body(const json& request, const Behaviour& behaviour) {
+Answer images_answer(const json& request, const Behaviour& behaviour) {
     const std::size_t count = whole_number(request, {"n"}).value_or(1);
+    const std::size_t input = count_content_tokens(request.value("prompt", json()));
+    json usage;
+    if (behaviour.usage != UsageReport::never) {
+        usage = {{"input_tokens", input},
+                 {"output_tokens", kImageTokens * count},
+                 {"total_tokens", input + kImageTokens * count}};
+    }
+    Answer answer;
+    if (request.value("stream", false)) {
+        const std::string picture = behaviour.huge ? std::string(kHugeBytes, 'A') : kWhitePixel;
+        const std::size_t unfinished = whole_number(request, {"partial_images"}).value_or(0);
+        answer.content_type = "text/event-stream";
+        answer.events = picture_events(picture, unfinished, std::move(usage), behaviour.cut_after);
+        if (behaviour.cut_after) answer.ending = Ending::cut;
+        return answer;
+    }
     json data = json::array();
     for (std::size_t i = 0; i < count; ++i) data.push_back({{"b64_json", kWhitePixel}});
     json body = {{"created", 1700000000}, {"data", std::move(data)}};
-    if (behaviour.usage != UsageReport::never) {
-        const std::size_t input = count_content_tokens(request.value("prompt", json()));
-        body["usage"] = {{"input_tokens", input},
-                         {"output_tokens", kImageTokens * count},
-                         {"total_tokens", input + kImageTokens * count}};
-    }
-    return body.dump();
+    if (!usage.is_null()) body["usage"] = std::move(usage);
+    answer.body = body.dump();
+    return answer;
 }
 
 }  // namespace lumen::model_server

@@ -18,7 +18,8 @@ std::size_t sound_ms(std::string_view file);
 Answer transcript_answer(const std::vector<FormField>& form, const Behaviour& behaviour);
 /// audio/speech: silence, 60 ms of it for each character.
 Answer speech_answer(const nlohmann::json& request);
-/// images/generations: `n` pictures of one white pixel.
-std::string images_body(const nlohmann::json& request, const Behaviour& behaviour);
+/// images/generations: `n` pictures of one white pixel; as a stream one of them, after `partial_images` unfinished
+/// ones.
+Answer images_answer(const nlohmann::json& request, const Behaviour& behaviour);
 
 }  // namespace lumen::model_server

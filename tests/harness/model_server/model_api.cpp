@@ -59,7 +59,7 @@ std::optional<Answer> model_answer(std::string_view path, const json& request, c
     } else if (path == "/v1/audio/speech") {
         answer = speech_answer(request);
     } else if (path == "/v1/images/generations") {
-        answer.body = images_body(request, behaviour);
+        answer = images_answer(request, behaviour);
     } else if (path == "/v1/messages/count_tokens") {
         answer.body = count_tokens_body(request);
     } else if (path == "/v1/messages") {
