@@ -29,7 +29,7 @@ inline constexpr const char* kProbesKey = "lumen:probes";        ///< admind's p
 /// What gates tell admind of keys they found under the secret before: `account:key` → `secret id:hash`, both hex.
 /// The hash is the key's under the secret in force, which admind, not knowing keys, cannot make.
 inline constexpr const char* kRehashKey = "lumen:gate:/rehash";  // no host has such a name
-inline constexpr const char* kGateReportPrefix = "lumen:gate:";  ///< + gate id: one gate host's report, lives 5 s
+inline constexpr const char* kGateReportPrefix = "lumen:gate:";  ///< + host-number: one gate's report, lives 5 s
 inline constexpr const char* kLivePrefix = "lumen:live:";        ///< + account id: channel of page updates
 inline constexpr const char* kLiveChannel = "lumen:live";        ///< channel of page updates for everybody
 inline constexpr const char* kSessionPrefix = "lumen:session:";  ///< + SHA-256 of the cookie, hex

@@ -221,7 +221,7 @@ char* init_main_conf(ngx_conf_t* cf, void* data) {
         if (char* error = add_redis(cf, conf, constant(kDefaultRedis)); error != NGX_CONF_OK) return error;
     }
     if (conf.secret_file.len == 0) conf.secret_file = constant(kDefaultSecretFile);
-    conf.gate_id = cf->cycle->hostname;
+    conf.host_name = cf->cycle->hostname;
     configure_ring(cf);
     if (char* error = read_secrets(cf, conf); error != NGX_CONF_OK) return error;
     return make_zone(cf, conf);

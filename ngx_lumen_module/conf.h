@@ -33,7 +33,7 @@ struct MainConf {
     KeyHasher* previous_key_hasher;  ///< null: none
     ngx_str_t secret_id;             ///< installation_secret_id of `secret`
     ngx_str_t previous_secret_id;    ///< empty: none
-    ngx_str_t gate_id;               ///< id of this gate host in lumen:gate:<id>
+    ngx_str_t host_name;             ///< of this machine, as gates are told apart by people
     unsigned configured : 1;         ///< at least one `lumen on`
 };
 

@@ -1,6 +1,7 @@
 #include "ngx_lumen_module/gate_report.h"
 
 #include <array>
+#include <charconv>
 
 #include "lumen_core/api_error.h"
 #include "ngx_lumen_module/catalogue_feed.h"
@@ -98,9 +99,18 @@ struct Reporter {
 };
 Reporter reporter;
 
+/// Several gates may run on one host, each with a ring of its own, and hosts may be copies of one another.
+std::string gate_id() {
+    std::string id(view(reporter.conf->host_name));
+    if (worker_ring() == nullptr) return id;
+    std::array<char, 16> hex;
+    const auto [end, error] = std::to_chars(hex.data(), hex.data() + hex.size(), worker_ring()->instance(), 16);
+    return id.append("-").append(hex.data(), end);
+}
+
 void send_report(const Catalogue& catalogue, std::int64_t now_ms) {
     const std::string report = gate_report(&catalogue, now_ms, ReportNames::ids);
-    const std::string key = kGateReportPrefix + std::string(view(reporter.conf->gate_id));
+    const std::string key = kGateReportPrefix + gate_id();
     const std::string life = std::to_string(kGateReportLifeSeconds);
     const std::array<std::string_view, 5> command{"SET", key, report, "EX", life};
     redis_command(

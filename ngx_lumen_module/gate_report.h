@@ -1,4 +1,4 @@
-// What this gate host knows of itself and its endpoints: the report `lumen:gate:<id>` that pages and REST read (L21),
+// What this gate knows of itself and its endpoints: the report `lumen:gate:<id>` that pages and REST read (L21),
 // and the same for the status page and the metrics.
 #pragma once
 
@@ -43,7 +43,7 @@ enum class ReportNames : std::uint8_t { ids, ids_and_names };
 /// The report as JSON; `catalogue` may be null: none has come yet.
 std::string gate_report(const Catalogue* catalogue, std::int64_t now_ms, ReportNames names);
 
-/// Begins to write `lumen:gate:<id>` each second, one worker for all of the host.
+/// Begins to write `lumen:gate:<id>` each second, one worker for all of the gate.
 void gate_report_init(ngx_cycle_t* cycle);
 
 }  // namespace lumen

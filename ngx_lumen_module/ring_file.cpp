@@ -165,7 +165,7 @@ RingRecord record_of(const SlotT& slot, const CopyT& copy) noexcept {
 }  // namespace
 
 std::unique_ptr<RingFile> RingFile::open(const char* path, std::string& error) {
-    static_assert(sizeof(Slot) == kRingSlotBytes && sizeof(Header) <= kRingHeaderBytes);
+    static_assert(sizeof(Slot) == kRingSlotBytes && sizeof(Header) <= static_cast<std::size_t>(kInstanceAt));
     static_assert(offsetof(Slot, copies) == 64 && std::atomic<std::uint64_t>::is_always_lock_free);
     std::unique_ptr<RingFile> ring(new RingFile);
     ring->fd_ = ::open(path, O_RDWR | O_CLOEXEC);
@@ -370,6 +370,11 @@ bool RingFile::claim_look(std::int64_t now_ms, std::int64_t period_ms) noexcept 
 
 void RingFile::count_shrunk() noexcept {
     header_->shrunk.fetch_add(1, std::memory_order_relaxed);
+}
+std::uint64_t RingFile::instance() const noexcept {
+    std::uint64_t instance = 0;
+    std::memcpy(&instance, reinterpret_cast<const char*>(header_) + kInstanceAt, sizeof instance);
+    return instance;
 }
 std::uint64_t RingFile::shrunk() const noexcept {
     return header_->shrunk.load(std::memory_order_relaxed);

@@ -115,6 +115,8 @@ class RingFile {
     void count_shrunk() noexcept;
     std::uint64_t shrunk() const noexcept;
     std::size_t slots() const noexcept { return slot_count_; }
+    /// Of this file and no other, for as long as it is there.
+    std::uint64_t instance() const noexcept;
     /// Each worker publishes its own; total_load() is the sum over the living (oldest: the oldest of all).
     void publish_load(const RingLoad& load) noexcept;
     RingLoad total_load() const noexcept;

@@ -30,6 +30,10 @@ struct HeaderStart {
     std::uint64_t slot_count;
 };
 
+/// A number that no other ring has, drawn when the file is made; 0 in files of older gates, until one of ours opens
+/// them. The header's last bytes: no field of any version reaches there.
+inline constexpr off_t kInstanceAt = static_cast<off_t>(kRingHeaderBytes - sizeof(std::uint64_t));
+
 inline constexpr std::uint64_t kStateMask = 0xFF;
 inline constexpr std::uint64_t kCopyBit = 0x100;
 inline constexpr int kOwnerShift = 16;

@@ -1,4 +1,5 @@
 // Making and checking the ring's file, before any worker uses it.
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,6 +39,22 @@ std::uint64_t count_unsettled(int fd, const HeaderStart& start) {
     return unsettled;
 }
 
+/// Two gates on one host are told apart by it, and one stays the same over restarts.
+std::string give_instance(int fd, const char* path) {
+    std::uint64_t instance = 0;
+    if (pread(fd, &instance, sizeof instance, kInstanceAt) != static_cast<ssize_t>(sizeof instance)) {
+        return failure(path, "cannot be read");
+    }
+    if (instance != 0) return {};
+    while (instance == 0) {
+        if (getrandom(&instance, sizeof instance, 0) != static_cast<ssize_t>(sizeof instance) && errno != EINTR) {
+            return failure(path, "no number can be drawn for it");
+        }
+    }
+    const bool written = pwrite(fd, &instance, sizeof instance, kInstanceAt) == static_cast<ssize_t>(sizeof instance);
+    return written ? std::string() : failure(path, "cannot be written");
+}
+
 std::string make_ring_file(int fd, const char* path, std::size_t bytes) {
     if (ftruncate(fd, 0) != 0) return failure(path, "cannot be emptied");
     const int error = posix_fallocate(fd, 0, static_cast<off_t>(bytes));
@@ -45,6 +62,7 @@ std::string make_ring_file(int fd, const char* path, std::size_t bytes) {
         errno = error;
         return failure(path, "its space cannot be reserved");
     }
+    if (std::string failed = give_instance(fd, path); !failed.empty()) return failed;
     // The zeros that fallocate left are valid free slots; the header's first bytes make the file ours, so they come
     // last.
     const HeaderStart start{kMagic, kVersion, kRingSlotBytes, kRingHeaderBytes,
@@ -80,7 +98,7 @@ std::string prepare_ring_file(const char* path, std::size_t bytes, uid_t user, g
     const bool fits = start.version == kVersion && start.slot_bytes == kRingSlotBytes &&
                       start.header_bytes == kRingHeaderBytes && info.st_size == static_cast<off_t>(bytes) &&
                       start.slot_count == (bytes - kRingHeaderBytes) / kRingSlotBytes;
-    if (fits) return {};
+    if (fits) return give_instance(file.fd, path);
     if (any_worker_alive(file.fd)) {
         return std::string(path) + ": is in use with another size or format; stop nginx to change it";
     }

@@ -9,7 +9,7 @@ import { waitFor, writeServerFile } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { LivePage, signIn } from './live_page.mjs';
 import { bookedAsTold, underLoad } from './steady_load.mjs';
-import { chatBody, nano } from './traffic.mjs';
+import { chatBody, codeOf, Connections, nano } from './traffic.mjs';
 
 const PASSWORD = 'only-the-gate-knows-this';
 
@@ -237,6 +237,35 @@ test('a key that is revoked while its slot is half moved fails from the 204 on, 
     assert.notEqual(status, 200);
     return status === 401;
   });
+});
+
+test('requests of one turn, more than a call takes, are all refused at once while their node answers nothing', async () => {
+  const CONNECTIONS = 80;  // of two workers one has 40: two whole calls, and a part of one
+  const { account, key } = await stack.newAccount({ max: '5' });
+  await serves(key);
+  const node = await cluster.ownerOf(slotOfBucket(bucketOf(account)));
+  const connections = new Connections(stack.url, CONNECTIONS);
+  const all = () => Promise.all(Array.from({ length: CONNECTIONS }, (_, i) => connections.post(i, '/v1/chat/completions', key, chatBody())));
+  const signal = (pids, name) => pids.forEach((pid) => process.kill(pid, name));
+  await all();  // each worker knows the key
+  node.kill('SIGSTOP');
+  try {
+    for (const { status } of await all()) assert.equal(status, 503);  // each worker has met the silence
+    const workers = stack.workers();
+    signal(workers, 'SIGSTOP');
+    const asked = all();
+    try {
+      await waitFor('every request to be at the gate', () => connections.unread() >= CONNECTIONS);
+    } finally {
+      signal(workers, 'SIGCONT');
+    }
+    for (const answer of await asked) assert.deepEqual([answer.status, codeOf(answer)], [503, 'billing_unavailable']);
+  } finally {
+    node.kill('SIGCONT');
+    connections.close();
+  }
+  await serves(key);
+  await waitFor('nothing to be held', async () => (await stack.wallet(account)).held === 0n);
 });
 
 test('a master is killed under load and its replica takes over: nothing that was told is lost or booked twice', async () => {

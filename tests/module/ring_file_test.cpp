@@ -320,6 +320,21 @@ TEST_F(RingFileTest, its_space_is_reserved_and_nobody_else_may_read_it) {
     EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
+TEST_F(RingFileTest, has_a_number_of_its_own_that_stays) {
+    const std::uint64_t number = prepared_worker()->instance();
+    EXPECT_NE(number, 0U);
+    EXPECT_EQ(prepared_worker()->instance(), number) << "over a restart";
+
+    const std::uint64_t none = 0;  // as gates left it that knew of no such number
+    overwrite(static_cast<off_t>(kRingHeaderBytes - sizeof none), &none, sizeof none);
+    const std::uint64_t given = prepared_worker()->instance();
+    EXPECT_NE(given, 0U);
+    EXPECT_EQ(prepared_worker()->instance(), given);
+
+    unlink(path_.c_str());
+    EXPECT_NE(prepared_worker()->instance(), given) << "of another file";
+}
+
 TEST_F(RingFileTest, one_worker_of_all_claims_a_look_in_each_period) {
     auto first = prepared_worker();
     auto second = worker();

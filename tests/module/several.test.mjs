@@ -55,6 +55,15 @@ test('strict coins for five requests admit five of forty that two gates get at o
   await stack.modelServers[0].behave('');
 });
 
+test('two gates on one host report under names of their own, and keep them over a restart', async () => {
+  const names = async () => (await stack.redis('KEYS', 'lumen:gate:*')).filter((key) => !key.endsWith('/rehash')).sort();
+  const before = await waitFor('both to report', async () => (await names()).length === 2 && names());
+  await stack.restart('nginx');
+  await stack.redis('DEL', ...before);  // what comes now is of those that run
+  const after = await waitFor('both to report again', async () => (await names()).length === 2 && names());
+  assert.deepEqual(after, before);
+});
+
 test('a key revoked through one gate fails at once on the other (I9)', async () => {
   const { account, key, keyId } = await stack.newAccount();
   for (const gate of gates) assert.equal((await ask(gate, key)).status, 200);

@@ -48,6 +48,15 @@ export class Connections {
     return this.agents.flatMap((agent) => Object.values(agent.freeSockets).flat().map((socket) => socket.localPort));
   }
 
+  /// How many of them have bytes that the gate has not read.
+  unread() {
+    const hex = (port) => Number(port).toString(16).toUpperCase().padStart(4, '0');
+    return readFileSync('/proc/net/tcp', 'utf8').split('\n').filter((row) => {
+      const [, local, , state, queues] = row.trim().split(/\s+/);
+      return state === '01' && local?.endsWith(`:${hex(this.url.port)}`) && !queues.endsWith(':00000000');
+    }).length;
+  }
+
   close() {
     for (const agent of this.agents) agent.destroy();
   }
