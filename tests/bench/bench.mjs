@@ -12,7 +12,7 @@ import { startStack } from '../harness/stack.mjs';
 import { BareNginx } from './bare_nginx.mjs';
 import { median, Worker, wrk } from './measure.mjs';
 import { idleAccounts, openViewers, timeToShow } from './live_viewers.mjs';
-import { authRequestNginx, luaNginx } from './rivals.mjs';
+import { authRequestNginx, luaNginx, roundTripNginx } from './rivals.mjs';
 import { openStreams, readStreams } from './streams.mjs';
 
 const seconds = Number(process.env.LUMEN_BENCH_SECONDS ?? 4);
@@ -49,7 +49,7 @@ async function withBoth(measure) {
 /// keep-alive.
 async function gate() {
   return withBoth(async ({ stack, bare, key }) => {
-    const rivals = { auth_request: authRequestNginx(stack, bare), lua: await luaNginx(stack, key) };
+    const rivals = { round_trip: roundTripNginx(stack), auth_request: authRequestNginx(stack, bare), lua: await luaNginx(stack, key) };
     for (const rival of Object.values(rivals)) await rival.start();
     try {
       return await compare({ stack, key, sides: { bare, gate: stack, ...rivals } });

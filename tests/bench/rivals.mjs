@@ -1,7 +1,8 @@
 // How else a gate could be put in front of model servers: nginx's auth_request to a service that always says yes, and a
 // script in Lua (the packaged module) that sends Redis the very calls that the module sends for a request.
 import { spawn } from 'node:child_process';
-import { waitFor } from '../harness/machine.mjs';
+import path from 'node:path';
+import { buildDir, waitFor } from '../harness/machine.mjs';
 import { BareNginx } from './bare_nginx.mjs';
 import { chatBody } from './measure.mjs';
 
@@ -18,6 +19,14 @@ export function authRequestNginx(stack, bare) {
             proxy_pass http://authority/lumen/metrics;
         }`,
     location: 'auth_request /authority;',
+  });
+}
+
+/// The least that is possible: a module that sends Redis as much as the gate does and does nothing else with a request.
+export function roundTripNginx(stack) {
+  return new BareNginx(stack, 'round-trip', {
+    main: `load_module ${path.join(buildDir, 'tests/bench/round_trip_module.so')};`,
+    location: `round_trip ${stack.instance.redis.socket};`,
   });
 }
 
