@@ -1,7 +1,10 @@
 #include "lumen_core/api_key.h"
 
+// Each request hashes one short key, of which the ways around SHA-256 through EVP would take as long as the work
+// itself.
+#define OPENSSL_API_COMPAT 0x10100000L  // SHA256_Update and its like are called deprecated since
+
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
@@ -66,8 +69,14 @@ std::string make_secret(std::string_view prefix, const std::array<std::uint8_t, 
     return secret;
 }
 
+constexpr std::array<bool, 256> kAlphanumeric = [] {
+    std::array<bool, 256> is{};
+    for (const char c : kBase62) is[static_cast<unsigned char>(c)] = true;
+    return is;
+}();
+
 bool is_alphanumeric(char c) noexcept {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    return kAlphanumeric[static_cast<unsigned char>(c)];
 }
 
 bool has_shape(std::string_view key, std::string_view prefix) noexcept {
@@ -87,9 +96,11 @@ std::string make_operator_token(const std::array<std::uint8_t, 32>& random) {
 
 KeyForm api_key_form(std::string_view key) noexcept {
     if (key.empty() || key.size() > kMaxApiKeyBytes) return KeyForm::malformed;
-    if (!std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c < '\x7f'; })) return KeyForm::malformed;
-    if (has_shape(key, kOperatorPrefix)) return KeyForm::broken;
-    if (!has_shape(key, kKeyPrefix)) return KeyForm::foreign;
+    if (!has_shape(key, kKeyPrefix)) {
+        const bool plain = std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+        if (!plain) return KeyForm::malformed;
+        return has_shape(key, kOperatorPrefix) ? KeyForm::broken : KeyForm::foreign;
+    }
 
     const std::string_view checksum = key.substr(key.size() - kChecksumDigits);
     const std::array<char, kChecksumDigits> expected = checksum_digits(key.substr(0, key.size() - kChecksumDigits));
@@ -98,14 +109,16 @@ KeyForm api_key_form(std::string_view key) noexcept {
 
 // HMAC (RFC 2104): H((K ^ opad) ‖ H((K ^ ipad) ‖ text)). The states after the first blocks depend on the secret alone.
 struct KeyHasher::Contexts {
-    struct Free {
-        void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
-    };
-    using Context = std::unique_ptr<EVP_MD_CTX, Free>;
+    SHA256_CTX inner;
+    SHA256_CTX outer;
 
-    Context inner{EVP_MD_CTX_new()};
-    Context outer{EVP_MD_CTX_new()};
-    Context work{EVP_MD_CTX_new()};
+    Contexts() = default;
+    Contexts(const Contexts&) = delete;
+    Contexts& operator=(const Contexts&) = delete;
+    ~Contexts() {
+        OPENSSL_cleanse(&inner, sizeof inner);
+        OPENSSL_cleanse(&outer, sizeof outer);
+    }
 };
 
 KeyHasher::KeyHasher(std::string_view installation_secret) : contexts_(std::make_unique<Contexts>()) {
@@ -117,17 +130,16 @@ KeyHasher::KeyHasher(std::string_view installation_secret) : contexts_(std::make
     } else {
         std::copy(installation_secret.begin(), installation_secret.end(), block.begin());
     }
-    const auto begin = [&block](EVP_MD_CTX* context, std::uint8_t pad) {
+    const auto begin = [&block](SHA256_CTX& context, std::uint8_t pad) {
         std::array<std::uint8_t, kBlockBytes> padded{};
         std::transform(block.begin(), block.end(), padded.begin(),
                        [pad](std::uint8_t byte) { return static_cast<std::uint8_t>(byte ^ pad); });
-        const bool begun = context != nullptr && EVP_DigestInit_ex(context, EVP_sha256(), nullptr) == 1 &&
-                           EVP_DigestUpdate(context, padded.data(), padded.size()) == 1;
+        const bool begun = SHA256_Init(&context) == 1 && SHA256_Update(&context, padded.data(), padded.size()) == 1;
         OPENSSL_cleanse(padded.data(), padded.size());
         if (!begun) throw std::runtime_error("SHA-256 is not to be had from OpenSSL");
     };
-    begin(contexts_->inner.get(), 0x36);
-    begin(contexts_->outer.get(), 0x5c);
+    begin(contexts_->inner, 0x36);
+    begin(contexts_->outer, 0x5c);
     OPENSSL_cleanse(block.data(), block.size());
 }
 
@@ -135,13 +147,12 @@ KeyHasher::~KeyHasher() = default;
 
 KeyHash KeyHasher::hash(std::string_view key) noexcept {
     KeyHash hash{};
-    EVP_MD_CTX* work = contexts_->work.get();
-    EVP_MD_CTX_copy_ex(work, contexts_->inner.get());
-    EVP_DigestUpdate(work, key.data(), key.size());
-    EVP_DigestFinal_ex(work, hash.data(), nullptr);
-    EVP_MD_CTX_copy_ex(work, contexts_->outer.get());
-    EVP_DigestUpdate(work, hash.data(), hash.size());
-    EVP_DigestFinal_ex(work, hash.data(), nullptr);
+    SHA256_CTX work = contexts_->inner;
+    SHA256_Update(&work, key.data(), key.size());
+    SHA256_Final(hash.data(), &work);  // leaves nothing of the key in `work`
+    work = contexts_->outer;
+    SHA256_Update(&work, hash.data(), hash.size());
+    SHA256_Final(hash.data(), &work);
     return hash;
 }
 

@@ -1,5 +1,9 @@
 #include "lumen_core/json_meter.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -8,15 +12,8 @@
 namespace lumen {
 namespace {
 
-/// Longer than any name that is looked for.
-constexpr std::size_t kMaxKeyBytes = 32;
-
 /// A length in seconds, or a type; longer text is none.
 constexpr std::size_t kMaxNamedBytes = 64;
-
-/// Members whose strings are generated text, in all dialects.
-constexpr std::array<std::string_view, 7> kTextMembers = {"content", "text",      "reasoning_content", "reasoning",
-                                                          "refusal", "arguments", "thinking"};
 
 bool is_space(char c) noexcept {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
@@ -29,19 +26,19 @@ constexpr std::array<bool, 256> kMeansSomething = [] {
     return means;
 }();
 
-/// Of eight bytes at once: whether one of them is `c`.
-bool has_byte(std::uint64_t bytes, char c) noexcept {
-    constexpr std::uint64_t kOnes = 0x0101010101010101;
-    const std::uint64_t zero_there = bytes ^ (kOnes * static_cast<unsigned char>(c));
-    return ((zero_there - kOnes) & ~zero_there & (kOnes << 7U)) != 0;
-}
-
-/// The first of both in a string, or `end`. Names are short: for them this is quicker than two searches of the library.
+/// The first of both in a string, or `end`. Names and most values are short: for them a call of the library takes
+/// longer than the search.
 const char* quote_or_backslash(const char* at, const char* end) noexcept {
-    for (std::uint64_t eight = 0; end - at >= static_cast<std::ptrdiff_t>(sizeof eight); at += sizeof eight) {
-        std::memcpy(&eight, at, sizeof eight);
-        if (has_byte(eight, '"') || has_byte(eight, '\\')) break;
+#if defined(__SSE2__)
+    const __m128i quotes = _mm_set1_epi8('"');
+    const __m128i backslashes = _mm_set1_epi8('\\');
+    for (; end - at >= static_cast<std::ptrdiff_t>(sizeof quotes); at += sizeof quotes) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        const __m128i found = _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(bytes, backslashes));
+        const auto mask = static_cast<unsigned>(_mm_movemask_epi8(found));
+        if (mask != 0) return at + __builtin_ctz(mask);
     }
+#endif
     while (at != end && *at != '"' && *at != '\\') ++at;
     return at;
 }
@@ -79,11 +76,11 @@ void JsonMeter::feed(std::string_view bytes) {
             at = take_string(at, end);
             continue;
         }
-        const char c = *at++;
-        if (!kMeansSomething[static_cast<unsigned char>(c)]) {
-            take_plain(c);
+        if (!kMeansSomething[static_cast<unsigned char>(*at)]) {
+            at = take_plain(at, end);
             continue;
         }
+        const char c = *at++;
         const bool captured = capturing_;
         if (captured && c == '}') capture();  // with the bracket that may end it
         take(c);
@@ -115,17 +112,23 @@ const char* JsonMeter::take_string(const char* at, const char* end) {
 void JsonMeter::take_in_string(std::string_view run) {
     if (in_wanted_) named_.append(run.substr(0, kMaxNamedBytes - named_.size()));
     if (string_is_key_) {
-        key_.append(run.substr(0, kMaxKeyBytes - key_.size()));
+        key_bytes_ += run.copy(key_.data() + key_bytes_, kMaxKeyBytes - key_bytes_);
     } else if (string_is_text_) {
         output_text_bytes_ += run.size();
     }
 }
 
-/// Numbers, literals and space. Outside the object there must be nothing but space.
-void JsonMeter::take_plain(char c) {
-    if (is_space(c)) return;
-    if (depth_ == 0) broken_ = true;
-    if (in_wanted_ && named_.size() < kMaxNamedBytes) named_ += c;
+/// Numbers, literals and space, up to what means something. Outside the object there must be nothing but space.
+const char* JsonMeter::take_plain(const char* at, const char* end) {
+    const char* const begin = at;
+    while (at != end && !kMeansSomething[static_cast<unsigned char>(*at)]) ++at;
+    if (depth_ == 0) broken_ = broken_ || !std::all_of(begin, at, is_space);
+    if (in_wanted_) {
+        for (const char* c = begin; c != at && named_.size() < kMaxNamedBytes; ++c) {
+            if (!is_space(*c)) named_ += *c;
+        }
+    }
+    return at;
 }
 
 void JsonMeter::take(char c) {
@@ -147,7 +150,7 @@ void JsonMeter::take(char c) {
             break;
         case ':':
             after_colon_ = true;
-            in_wanted_ = !wanted_.empty() && depth_ == 1 && key_ == wanted_;
+            in_wanted_ = !wanted_.empty() && depth_ == 1 && key() == wanted_;
             if (in_wanted_) named_.clear();
             break;
         case ',':
@@ -161,9 +164,27 @@ void JsonMeter::take(char c) {
 void JsonMeter::begin_string() {
     in_string_ = true;
     string_is_key_ = is_object_[depth_ - 1] && !after_colon_;
-    string_is_text_ = !string_is_key_ && counts_text_ && after_colon_ &&
-                      std::find(kTextMembers.begin(), kTextMembers.end(), key_) != kTextMembers.end();
-    if (string_is_key_) key_.clear();
+    string_is_text_ = !string_is_key_ && counts_text_ && after_colon_ && key_names_text();
+    if (string_is_key_) key_bytes_ = 0;
+}
+
+/// Members whose strings are generated text, in all dialects.
+bool JsonMeter::key_names_text() const noexcept {
+    const std::string_view name = key();
+    switch (name.size()) {
+        case 4:
+            return name == "text";
+        case 7:
+            return name == "content" || name == "refusal";
+        case 8:
+            return name == "thinking";
+        case 9:
+            return name == "reasoning" || name == "arguments";
+        case 17:
+            return name == "reasoning_content";
+        default:
+            return false;
+    }
 }
 
 void JsonMeter::open(char bracket) {
@@ -171,13 +192,13 @@ void JsonMeter::open(char bracket) {
         broken_ = true;
         return;
     }
-    if (depth_ == 1 && bracket == '{' && after_colon_ && key_ == "usage") {
+    if (depth_ == 1 && bracket == '{' && after_colon_ && key() == "usage") {
         capturing_ = true;
         usage_.reserve(kUsualUsageBytes);
         usage_.assign(1, bracket);
     }
     if (counts_images_) {
-        if (depth_ == 1) in_data_ = bracket == '[' && after_colon_ && key_ == "data";
+        if (depth_ == 1) in_data_ = bracket == '[' && after_colon_ && key() == "data";
         if (depth_ == 2 && bracket == '{' && in_data_) ++images_;
     }
     is_object_[depth_++] = bracket == '{';

@@ -1,6 +1,7 @@
 // Meters a JSON answer of any size while it passes: its `usage`, and how much text was generated, without keeping it.
 #pragma once
 
+#include <array>
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +19,8 @@ class JsonMeter {
     /// A usage object is some hundred bytes; a longer one is not read.
     static constexpr std::size_t kMaxUsageBytes = 16 * 1024;
     static constexpr std::size_t kMaxDepth = 128;
+    /// Longer than any name that is looked for; what is beyond is not kept.
+    static constexpr std::size_t kMaxKeyBytes = 32;
 
     explicit JsonMeter(Operation operation) noexcept;
 
@@ -38,7 +41,9 @@ class JsonMeter {
  private:
     const char* take_string(const char* at, const char* end);
     void take_in_string(std::string_view run);
-    void take_plain(char c);
+    const char* take_plain(const char* at, const char* end);
+    std::string_view key() const noexcept { return {key_.data(), key_bytes_}; }
+    bool key_names_text() const noexcept;
     void take(char c);
     void open(char bracket);
     void close(char bracket);
@@ -59,7 +64,8 @@ class JsonMeter {
     bool capturing_ = false;
     std::size_t depth_ = 0;
     std::bitset<kMaxDepth> is_object_;  ///< by depth
-    std::string key_;                   ///< the last member name, cut after kMaxKeyBytes
+    std::size_t key_bytes_ = 0;
+    std::array<char, kMaxKeyBytes> key_;  ///< the last member name
     std::string usage_;
     std::string named_;
     std::uint64_t output_text_bytes_ = 0;

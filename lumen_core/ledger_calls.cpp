@@ -141,9 +141,17 @@ void add_limits(ScriptCall& call, const Limits& limits) noexcept {
 /// The keys that every script about one request takes first.
 void add_wallet_keys(ScriptCall& call, AccountId account, KeyId key) noexcept {
     const std::string tag = bucket_key(account_bucket(account), "");  // short enough to need no memory
-    (Text() << tag << "meta").add_to(call);
-    (Text() << tag << "a:" << account).add_to(call);
-    (Text() << tag << "k:" << key).add_to(call);
+    std::array<char, 48> name;
+    char* const behind_tag = name.data() + tag.copy(name.data(), tag.size());
+    const auto add = [&](char* end) { call.add({name.data(), static_cast<std::size_t>(end - name.data())}); };
+    const auto add_of = [&](char kind, std::int64_t id) {
+        behind_tag[0] = kind;
+        behind_tag[1] = ':';
+        add(std::to_chars(behind_tag + 2, name.data() + name.size(), id).ptr);
+    };
+    add(behind_tag + std::string_view("meta").copy(behind_tag, 4));
+    add_of('a', account);
+    add_of('k', key);
 }
 
 void add_bucket_keys(ScriptCall& call, AccountId account, std::initializer_list<const char*> names) {

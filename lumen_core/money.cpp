@@ -1,6 +1,7 @@
 #include "lumen_core/money.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 
@@ -94,10 +95,15 @@ std::optional<NanoCoins> parse_coins(std::string_view text) noexcept {
 }
 
 std::string format_coins_fixed(NanoCoins amount) {
+    std::array<char, 1 + 20 + 1 + kCoinDecimals> text;
+    char* at = text.data();
     const std::uint64_t nano = magnitude(amount.nano());
-    std::string decimals = std::to_string(nano % kNanoPerCoin);
-    decimals.insert(0, kCoinDecimals - decimals.size(), '0');
-    return (amount.nano() < 0 ? "-" : "") + std::to_string(nano / kNanoPerCoin) + '.' + decimals;
+    if (amount.nano() < 0) *at++ = '-';
+    at = std::to_chars(at, at + 20, nano / kNanoPerCoin).ptr;
+    *at++ = '.';
+    std::uint64_t decimals = nano % kNanoPerCoin;
+    for (std::size_t i = kCoinDecimals; i-- > 0; decimals /= 10) at[i] = static_cast<char>('0' + decimals % 10);
+    return {text.data(), at + kCoinDecimals};
 }
 
 std::string format_coins(NanoCoins amount) {

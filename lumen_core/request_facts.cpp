@@ -72,7 +72,10 @@ class MemberNames {
         }
         const auto end = names_.begin() + static_cast<std::ptrdiff_t>(size_);
         if (std::find(names_.begin(), end, name) != end) return invalid(shown(name), "is there twice.");
+        const bool ascii =
+            std::all_of(name.begin(), name.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
         for (const std::string_view member : known) {
+            if (ascii && name.size() != member.size()) continue;  // a letter is a byte
             if (name != member && folds_to(name, member)) {
                 return invalid(shown(name), "must be written '" + std::string{member} + "'.");
             }
@@ -106,7 +109,9 @@ std::uint64_t tokens_referred_to_by(std::string_view name) noexcept {
     constexpr std::array<std::string_view, 12> kOthers{
         "file",        "file_id",   "file_url",     "file_data",    "video_url", "video",
         "input_audio", "audio_url", "audio_embeds", "conversation", "container", "previous_response_id"};
-    if (name.size() < 4 || name.size() > 20) return 0;
+    constexpr std::string_view kBeginnings = "isfvacp";
+    if (name.size() < 4 || name.size() > 20 || kBeginnings.find(name.front()) == kBeginnings.npos) return 0;
+    if (name == "content") return 0;  // the most frequent one by far that begins like one of them
     const auto is = [name](std::string_view known) noexcept { return name == known; };
     if (std::any_of(kImages.begin(), kImages.end(), is)) return kMaxImageTokens;
     return std::any_of(kOthers.begin(), kOthers.end(), is) ? kMaxReferenceTokens : 0;

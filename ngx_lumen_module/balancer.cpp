@@ -66,11 +66,11 @@ std::optional<std::uint64_t> affinity_of(Request& request) {
 
 std::optional<EndpointPick> look_for_endpoint(Request& request) {
     const CatalogueModel& model = *request.model;
-    std::array<EndpointCandidate, kMaxEndpointsPerModel> candidates;
+    static std::array<EndpointCandidate, kMaxEndpointsPerModel> candidates;  // a worker looks at one model at a time
     const std::size_t count = candidate_count(model);
     for (std::size_t i = 0; i < count; ++i) {
         const CatalogueEndpoint& endpoint = model.endpoints[i];
-        EndpointCandidate& candidate = candidates[i];
+        EndpointCandidate& candidate = candidates[i] = {};
         candidate.weight = endpoint.weight;
         candidate.draining = endpoint.draining;
         candidate.tried = was_tried(request.routing, i);

@@ -4,6 +4,7 @@
 
 #include <ctime>
 #include <new>
+#include <vector>
 
 #include "ngx_lumen_module/balancer.h"
 #include "ngx_lumen_module/guard.h"
@@ -11,6 +12,35 @@
 
 namespace lumen {
 namespace {
+
+/// Memory of requests that have ended: the last one's is still in the cache. As many as a busy worker has at once.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kKeptRequests = 0;  // whoever touches an ended one is found out
+#else
+constexpr std::size_t kKeptRequests = 256;
+#endif
+std::vector<void*>& kept_memory() {
+    static auto* kept = [] {
+        auto* made = new std::vector<void*>;
+        made->reserve(kKeptRequests);
+        return made;
+    }();  // never destroyed: requests may end after exit_process (T59)
+    return *kept;
+}
+
+void* take_memory() {
+    std::vector<void*>& kept = kept_memory();
+    if (kept.empty()) return ::operator new(sizeof(Request));
+    void* memory = kept.back();
+    kept.pop_back();
+    return memory;
+}
+
+void give_back(void* memory) noexcept {
+    std::vector<void*>& kept = kept_memory();
+    if (kept.size() == kKeptRequests) return ::operator delete(memory);
+    kept.push_back(memory);
+}
 
 // The last that is done for a request, whatever became of it: nothing of ours may point to it any more, and its money
 // is handed on (T27, T54).
@@ -28,7 +58,8 @@ void end_request(void* data) {
         release_endpoint(*request);
         if (request->renew_timer.timer_set) ngx_del_timer(&request->renew_timer);
     });
-    delete request;
+    request->~Request();
+    give_back(request);
 }
 
 }  // namespace
@@ -49,7 +80,7 @@ Request* make_request(ngx_http_request_t* r) {
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(r->pool, 0);
     if (cleanup == nullptr) return nullptr;
     // Beside the pool: in it a stream would need one more of the pool's blocks, which are far larger.
-    auto* request = new Request;
+    auto* request = new (take_memory()) Request;
     cleanup->data = request;
     request->r = r;
     request->dialect = dialect_of(r);

@@ -80,6 +80,10 @@ void begin_answer(Request& request, AnswerForm form) {
             set_content_length(request.r, -1);
             break;
         case AnswerForm::held_json:
+            if (const off_t bytes = request.r->headers_out.content_length_n; bytes > 0) {
+                metering.answer->held.reserve(static_cast<std::size_t>(bytes));  // at most kMaxMeteredJsonBytes
+            }
+            [[fallthrough]];
         case AnswerForm::long_json:
             metering.answer->json.emplace(request.operation);
             [[fallthrough]];
