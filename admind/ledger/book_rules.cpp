@@ -71,6 +71,13 @@ constexpr Rule kRules[] = {
      "<> (coalesce(k.requests, 0), coalesce(k.tokens_in, 0), coalesce(k.tokens_out, 0)) "
      "or (b.requests, b.tokens_in, b.tokens_out) "
      "<> (coalesce(q.requests, 0), coalesce(q.tokens_in, 0), coalesce(q.tokens_out, 0))"},
+    {"P25: what is counted of a model is the sum of its quarters",
+     "select account_id, model_id, t.requests, q.requests as in_quarters, t.spent, q.cost as spent_in_quarters "
+     "from model_totals t full join (select account_id, model_id, sum(requests) as requests, "
+     "sum(tokens_in) as tokens_in, sum(tokens_out) as tokens_out, sum(cost) as cost from usage_quarter "
+     "group by account_id, model_id) q using (account_id, model_id) "
+     "where (coalesce(t.requests, 0), coalesce(t.tokens_in, 0), coalesce(t.tokens_out, 0), coalesce(t.spent, 0)) "
+     "<> (coalesce(q.requests, 0), coalesce(q.tokens_in, 0), coalesce(q.tokens_out, 0), coalesce(q.cost, 0))"},
     {"6.1: the default partition stays empty", "select at, bucket, bseq from ledger_events_default"},
 };
 

@@ -67,10 +67,12 @@ RuleBook read_rule_book(pqxx::transaction_base& transaction, const Settings& set
     book.site_strict = settings.default_strict;
     book.site_access = settings.default_access;
     book.rates = settings.rates;
-    for (const auto& row : transaction.exec("select id, access, needs_ack from models where not removed order by id")) {
-        book.models.push_back({row[0].as<ModelId>(), read_access(row[1]), row[2].as<bool>()});
+    for (const auto& row :
+         transaction.exec("select id, access, needs_ack, name from models where not removed order by id")) {
+        const auto id = row[0].as<ModelId>();
+        book.models.push_back({id, read_access(row[1]), row[2].as<bool>()});
+        book.model_ids.emplace(row[3].c_str(), id);
     }
-    const ModelIds ids = read_model_ids(transaction);
     for (const auto& row : transaction.exec("select id, name, active, max_nano, refresh_nano, starting_nano, strict,"
                                             " access_default, to_jsonb(allowed) allowed, to_jsonb(blocked) blocked"
                                             " from groups")) {
@@ -81,17 +83,16 @@ RuleBook read_rule_book(pqxx::transaction_base& transaction, const Settings& set
         group.budget = read_budget(row);
         group.strict = read_flag(row["strict"]);
         if (group.budget) group.budget->name = group.name;
-        group.access =
-            rules_of(ids, read_access(row["access_default"]), read_texts(row["allowed"]), read_texts(row["blocked"]));
+        group.access = rules_of(book.model_ids, read_access(row["access_default"]), read_texts(row["allowed"]),
+                                read_texts(row["blocked"]));
         book.groups.emplace(group.id, std::move(group));
     }
     return book;
 }
 
 std::unordered_map<AccountId, AccountRules> read_account_rules(pqxx::transaction_base& transaction,
-                                                               std::optional<AccountId> only) {
+                                                               const RuleBook& book, std::optional<AccountId> only) {
     const std::string one = only ? std::to_string(*only) : std::string();
-    const ModelIds ids = read_model_ids(transaction);
     std::unordered_map<AccountId, AccountRules> all;
     for (const auto& row : transaction.exec_params(
              "select a.id, r.limits_from, r.max_nano, r.refresh_nano, r.starting_nano, r.strict,"
@@ -103,8 +104,8 @@ std::unordered_map<AccountId, AccountRules> read_account_rules(pqxx::transaction
         AccountRules rules;
         rules.budget = read_budget(row);
         rules.strict = read_flag(row["strict"]);
-        rules.access =
-            rules_of(ids, read_access(row["access_default"]), read_texts(row["allowed"]), read_texts(row["blocked"]));
+        rules.access = rules_of(book.model_ids, read_access(row["access_default"]), read_texts(row["allowed"]),
+                                read_texts(row["blocked"]));
         rules.limits_from_config = row["limits_from"].as<std::string>("") == "config";
         rules.limits_from_admin = row["limits_from"].as<std::string>("") == "admin";
         rules.starting_done = row["starting_done"].as<bool>();
@@ -118,6 +119,12 @@ std::unordered_map<AccountId, AccountRules> read_account_rules(pqxx::transaction
         }
     }
     return all;
+}
+
+RulesOfAccount read_rules_of(pqxx::transaction_base& transaction, const Settings& settings, AccountId account) {
+    RulesOfAccount rules{read_rule_book(transaction, settings), {}};
+    rules.own = read_account_rules(transaction, rules.book, account).at(account);
+    return rules;
 }
 
 namespace {
@@ -143,15 +150,18 @@ AccessResult resolve_model(const RuleBook& book, const AccountRules& rules, cons
     return resolve_access(rules.access, access_of(active_groups(book, rules)), model, book.site_access);
 }
 
-ResolvedAccount resolve_account(const RuleBook& book, const AccountRules& rules) {
-    const std::vector<const GroupRow*> groups = active_groups(book, rules);
-    const std::vector<const AccessRules*> access = access_of(groups);
+ResolvedBudget resolve_budget_of(const RuleBook& book, const AccountRules& rules) {
     std::vector<BudgetRule> budgets;
-    for (const GroupRow* group : groups) {
+    for (const GroupRow* group : active_groups(book, rules)) {
         if (group->budget) budgets.push_back(*group->budget);
     }
+    return resolve_budget(rules.budget, rules.strict, budgets, book.site_budget, book.site_strict);
+}
+
+ResolvedAccount resolve_account(const RuleBook& book, const AccountRules& rules) {
+    const std::vector<const AccessRules*> access = access_of(active_groups(book, rules));
     ResolvedAccount resolved;
-    resolved.budget = resolve_budget(rules.budget, rules.strict, budgets, book.site_budget, book.site_strict);
+    resolved.budget = resolve_budget_of(book, rules);
     for (const ModelRule& model : book.models) {
         if (resolve_access(rules.access, access, model, book.site_access).rule == AccessRule::blocked) continue;
         (model.needs_ack ? resolved.needs_consent : resolved.allowed).push_back(model.id);

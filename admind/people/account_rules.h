@@ -28,6 +28,7 @@ struct GroupRow {
 /// Everything that resolving one account needs besides the account: read once, used for many.
 struct RuleBook {
     std::vector<ModelRule> models;  ///< by id; removed ones are not there
+    std::unordered_map<std::string, ModelId> model_ids;
     std::unordered_map<std::int64_t, GroupRow> groups;
     BudgetRule site_budget;
     bool site_strict = false;
@@ -48,7 +49,14 @@ struct AccountRules {
 };
 /// Rules of all accounts, or of one.
 std::unordered_map<AccountId, AccountRules> read_account_rules(pqxx::transaction_base& transaction,
-                                                               std::optional<AccountId> only);
+                                                               const RuleBook& book, std::optional<AccountId> only);
+
+/// The rules as one account meets them.
+struct RulesOfAccount {
+    RuleBook book;
+    AccountRules own;
+};
+RulesOfAccount read_rules_of(pqxx::transaction_base& transaction, const Settings& settings, AccountId account);
 
 struct ResolvedAccount {
     ResolvedBudget budget;
@@ -56,6 +64,7 @@ struct ResolvedAccount {
     std::vector<ModelId> needs_consent;  ///< ascending
 };
 ResolvedAccount resolve_account(const RuleBook& book, const AccountRules& rules);
+ResolvedBudget resolve_budget_of(const RuleBook& book, const AccountRules& rules);
 AccessResult resolve_model(const RuleBook& book, const AccountRules& rules, const ModelRule& model);
 
 /// The policy of these verdicts; made if there is none. A new one must be published before any account names it.

@@ -94,7 +94,7 @@ std::vector<Change> resolve_accounts(pqxx::transaction_base& transaction, const 
         return place->second;
     };
     std::vector<Change> changes;
-    for (const auto& [account, rules] : read_account_rules(transaction, only)) {
+    for (const auto& [account, rules] : read_account_rules(transaction, book, only)) {
         const ResolvedAccount resolved = resolve_account(book, rules);
         Change change{account, account_settings(book, resolved, policy(resolved)), resolved.budget,
                       starting_is_due(rules, resolved.budget)};

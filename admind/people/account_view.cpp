@@ -46,6 +46,12 @@ std::unordered_map<AccountId, LiveBalance> live_balances(RedisPool& pool, const 
     return balances;
 }
 
+LiveBalance balance_of(RedisPool& redis, const Wallet& wallet) {
+    const auto live = live_balances(redis, {wallet.account});
+    const auto found = live.find(wallet.account);
+    return found == live.end() ? LiveBalance{wallet.book_balance, {}, false} : found->second;
+}
+
 Json budget_json(const Wallet& wallet, const LiveBalance& amounts, const std::string& source, std::int64_t now_ms) {
     constexpr NanoCoins kNothing;
     const bool blocked = wallet.limit && *wallet.limit == kNothing;
@@ -71,12 +77,9 @@ Json read_budget_json(const Services& services, pqxx::transaction_base& transact
                       AccountId account) {
     const auto wallet = read_wallet(transaction, account);
     if (!wallet) return nullptr;
-    const RuleBook book = read_rule_book(transaction, settings);
-    const auto rules = read_account_rules(transaction, account);
-    const auto live = live_balances(services.redis, {account});
-    const auto found = live.find(account);
-    return budget_json(*wallet, found == live.end() ? LiveBalance{wallet->book_balance, {}, false} : found->second,
-                       resolve_account(book, rules.at(account)).budget.source, unix_ms_now());
+    const RulesOfAccount rules = read_rules_of(transaction, settings, account);
+    return budget_json(*wallet, balance_of(services.redis, *wallet), resolve_budget_of(rules.book, rules.own).source,
+                       unix_ms_now());
 }
 
 std::string account_etag(const Wallet& wallet) {

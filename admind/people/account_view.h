@@ -36,6 +36,9 @@ struct LiveBalance {
 /// One round trip for all of them.
 std::unordered_map<AccountId, LiveBalance> live_balances(RedisPool& redis, const std::vector<AccountId>& accounts);
 
+/// Of one account; the book's while Redis is away.
+LiveBalance balance_of(RedisPool& redis, const Wallet& wallet);
+
 /// {state, limit, balance, held, free, available, running, refill_per_hour, next_refill_at, source}
 Json budget_json(const Wallet& wallet, const LiveBalance& amounts, const std::string& source, std::int64_t now_ms);
 /// The same for one account, all of it read now.
@@ -43,7 +46,7 @@ Json read_budget_json(const Services& services, pqxx::transaction_base& transact
                       AccountId account);
 
 /// {state, burn_per_hour, refill_per_hour, runs_out_at, window_hours, window_coins}: spec/ui.md F4, F5.
-Json forecast_json(pqxx::transaction_base& transaction, const Services& services, AccountId account);
+Json forecast_json(pqxx::transaction_base& transaction, const Wallet& wallet, const LiveBalance& amounts);
 
 /// `"ACC-VERSION"`: changes with whatever an administrator can change about an account.
 std::string account_etag(const Wallet& wallet);

@@ -9,11 +9,11 @@ constexpr std::int64_t kFurthestMs = 90 * 24 * kHourMs;
 constexpr std::int64_t kLeastRequests = 5;
 constexpr std::int64_t kLeastDataMs = kHourMs;
 
+}  // namespace
+
 bool says_enough(const UseWindow& window, std::int64_t now_ms) noexcept {
     return window.requests >= kLeastRequests && window.first_ms > 0 && now_ms - window.first_ms >= kLeastDataMs;
 }
-
-}  // namespace
 
 std::string_view outlook_name(Outlook outlook) noexcept {
     switch (outlook) {

@@ -18,6 +18,9 @@ struct UseWindow {
     std::int64_t first_ms = 0;  ///< of the first of them; 0: there is none
 };
 
+/// Enough use to tell a pace by.
+bool says_enough(const UseWindow& window, std::int64_t now_ms) noexcept;
+
 struct ForecastQuestion {
     bool limited = false;  ///< there is a balance that use takes from
     NanoCoins balance;

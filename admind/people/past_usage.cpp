@@ -104,11 +104,15 @@ std::vector<KeyId> add_past_usage(pqxx::transaction_base& transaction, AccountId
     PastSums all;
     PastSums chat;
     PastSums without_key;
+    for (const PastRow& row : rows) {
+        all.add(row.sums);
+        (row.chat ? chat : without_key).add(row.sums);
+    }
+    // First, as the drain does: whoever has this row may go on to the other counters.
+    add_balance_totals(transaction, account, all);
     KeyId chat_key = find_chat_key(transaction, account);
     for (const PastRow& row : rows) {
         if (row.chat && chat_key == 0) made.push_back(chat_key = make_chat_key(transaction, account));
-        all.add(row.sums);
-        (row.chat ? chat : without_key).add(row.sums);
         add_quarter(transaction, account, row.chat ? chat_key : 0, row);
     }
     if (!chat.empty()) add_key_totals(transaction, account, chat_key, chat);
@@ -121,7 +125,6 @@ std::vector<KeyId> add_past_usage(pqxx::transaction_base& transaction, AccountId
         made.push_back(make_deleted_key(transaction, account));
         add_key_totals(transaction, account, made.back(), without_key);
     }
-    add_balance_totals(transaction, account, all);
     note_past(transaction, account, all);
     return made;
 }

@@ -180,15 +180,11 @@ Answer get_access(const Call& call) {
     const auto wallet = read_wallet(transaction, *account);
     const auto model = find_model(transaction, *account, *model_name);
     if (!wallet || !model) return not_found();
-    const RuleBook book = read_rule_book(transaction, call.settings);
-    const AccountRules rules = read_account_rules(transaction, *account).at(*account);
+    const auto [book, rules] = read_rules_of(transaction, call.settings, *account);
     const AccessResult access = resolve_model(book, rules, model->rule);
     const Badge badge = access_badge(access.rule, model->rule.needs_ack, model->consented);
-    const auto live = live_balances(call.services.redis, {*account});
-    const auto balance = live.find(*account);
-    const std::string refusal = refusal_of(
-        call.settings, *wallet, balance == live.end() ? LiveBalance{wallet->book_balance, {}, false} : balance->second,
-        *model, badge);
+    const std::string refusal =
+        refusal_of(call.settings, *wallet, balance_of(call.services.redis, *wallet), *model, badge);
     return {200,
             {{"account", id_json(*account)},
              {"model", *model_name},

@@ -240,8 +240,8 @@ Answer post_reset(const Call& call) {
         const auto wallet = read_wallet(transaction, *account);
         if (!wallet) return not_found();
         if (auto refused = check_has_limit(*wallet)) return Answer(std::move(*refused));
-        const auto rules = read_account_rules(transaction, *account);
-        starting = resolve_account(read_rule_book(transaction, call.settings), rules.at(*account)).budget.starting;
+        const RulesOfAccount rules = read_rules_of(transaction, call.settings, *account);
+        starting = resolve_budget_of(rules.book, rules.own).starting;
         audit(transaction, call, "account.reset", "account:" + std::to_string(*account), call.body);
         transaction.commit();
     }

@@ -8,43 +8,33 @@ namespace lumen::admind {
 
 namespace {
 
-struct Windows {
-    UseWindow day;
-    UseWindow week;
-};
+constexpr std::int64_t kDayHours = 24;
+constexpr std::int64_t kWeekHours = 7 * kDayHours;
 
-Windows read_windows(pqxx::transaction_base& transaction, AccountId account) {
+/// The last `hours` as the book has them.
+UseWindow read_window(pqxx::transaction_base& transaction, AccountId account, std::int64_t hours) {
     const auto row = transaction.exec_params1(
-        "select coalesce(sum(cost) filter (where slot > now() - interval '24 hours'), 0)::bigint day_cost,"
-        " coalesce(sum(requests) filter (where slot > now() - interval '24 hours'), 0)::bigint day_requests,"
-        " coalesce(extract(epoch from min(slot) filter (where slot > now() - interval '24 hours')) * 1000, 0)::bigint"
-        " day_first, coalesce(sum(cost), 0)::bigint week_cost, coalesce(sum(requests), 0)::bigint week_requests,"
-        " coalesce(extract(epoch from min(slot)) * 1000, 0)::bigint week_first"
-        " from usage_quarter where account_id = $1 and slot > now() - interval '7 days'",
-        account);
-    const auto window = [&](std::int64_t hours, const std::string& name) {
-        return UseWindow{hours, NanoCoins(row[name + "_cost"].as<std::int64_t>()),
-                         row[name + "_requests"].as<std::int64_t>(), row[name + "_first"].as<std::int64_t>()};
-    };
-    return {window(24, "day"), window(7 * 24, "week")};
+        "select coalesce(sum(cost), 0)::bigint, coalesce(sum(requests), 0)::bigint,"
+        " coalesce(extract(epoch from min(slot)) * 1000, 0)::bigint from usage_quarter"
+        " where account_id = $1 and slot > now() - $2::bigint * interval '1 hour'",
+        account, hours);
+    return {hours, NanoCoins(row[0].as<std::int64_t>()), row[1].as<std::int64_t>(), row[2].as<std::int64_t>()};
 }
 
 }  // namespace
 
-Json forecast_json(pqxx::transaction_base& transaction, const Services& services, AccountId account) {
-    const auto wallet = read_wallet(transaction, account);
-    if (!wallet) return nullptr;
-    const Windows windows = read_windows(transaction, account);
+Json forecast_json(pqxx::transaction_base& transaction, const Wallet& wallet, const LiveBalance& amounts) {
     ForecastQuestion question;
-    question.limited = !wallet->unlimited && wallet->limit.has_value();
-    const auto live = live_balances(services.redis, {account});
-    const auto found = live.find(account);
-    question.balance = found == live.end() ? wallet->book_balance : found->second.balance;
+    question.limited = !wallet.unlimited && wallet.limit.has_value();
+    question.balance = amounts.balance;
     // An account that is blocked is not refilled.
-    if (wallet->limit && *wallet->limit > NanoCoins()) question.refill_per_hour = wallet->rate;
+    if (wallet.limit && *wallet.limit > NanoCoins()) question.refill_per_hour = wallet.rate;
     question.now_ms = unix_ms_now();
-    question.day = windows.day;
-    question.week = windows.week;
+    question.day = read_window(transaction, wallet.account, kDayHours);
+    // A week of a busy account is many rows, and its day says enough.
+    if (question.limited && !says_enough(question.day, question.now_ms)) {
+        question.week = read_window(transaction, wallet.account, kWeekHours);
+    }
     const Forecast result = forecast(question);
     return {{"state", outlook_name(result.outlook)},
             {"burn_per_hour", coins_json(result.burn_per_hour)},
@@ -57,7 +47,8 @@ Json forecast_json(pqxx::transaction_base& transaction, const Services& services
 Answer get_forecast(const Call& call) {
     PgPool::Lease lease = call.services.postgres.acquire();
     pqxx::work transaction(*lease);
-    return {200, forecast_json(transaction, call.services, call.caller.account)};
+    const auto wallet = read_wallet(transaction, call.caller.account).value();
+    return {200, forecast_json(transaction, wallet, balance_of(call.services.redis, wallet))};
 }
 
 }  // namespace lumen::admind

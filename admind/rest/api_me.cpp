@@ -25,9 +25,10 @@ Json groups_json(pqxx::transaction_base& transaction, AccountId account) {
 
 Json favorite_model(pqxx::transaction_base& transaction, AccountId account) {
     const auto rows = transaction.exec_params(
-        "select m.name from usage_quarter u join models m on m.id = u.model_id where u.account_id = $1 group by m.name"
+        "select m.name from model_totals u join models m on m.id = u.model_id where u.account_id = $1 group by m.name"
         " having sum(u.requests) > 0"
-        " order by sum(u.requests) desc, sum(u.tokens_in + u.tokens_out) desc, max(u.last_at) desc limit 1",
+        " order by sum(u.requests) desc, sum(u.tokens_in + u.tokens_out) desc, max(u.last_used_at) desc, m.name limit "
+        "1",
         account);
     return rows.empty() ? Json(nullptr) : Json(rows[0][0].as<std::string>());
 }
@@ -80,12 +81,16 @@ Json notices_json(const NoticeSettings& site, bool mail, bool webhook) {
 
 }  // namespace
 
-Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account) {
+Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account,
+             const RulesOfAccount& rules) {
     const auto person = transaction.exec_params1(
         "select name, email, coalesce(avatar, ''), notice_mail, notice_webhook from users where id = $1", user);
     const auto name = person[0].as<std::string>();
     const auto email = person[1].as<std::string>();
     const AvatarChoice avatar = avatar_choice(call.settings, person[2].as<std::string>());
+    const Wallet wallet = read_wallet(transaction, account).value();
+    const LiveBalance amounts = balance_of(call.services.redis, wallet);
+    const std::string source = resolve_budget_of(rules.book, rules.own).source;
     const auto totals = transaction.exec_params(
         "select spent, tokens_in, tokens_out from account_balances where account_id = $1", account);
     const bool known = !totals.empty();
@@ -102,8 +107,8 @@ Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t
             {"coins_used", coins_json(NanoCoins(known ? totals[0]["spent"].as<std::int64_t>() : 0))},
             {"tokens_used", {{"input", in}, {"output", out}, {"total", in + out}}},
             {"favorite_model", favorite_model(transaction, account)},
-            {"budget", read_budget_json(call.services, transaction, call.settings, account)},
-            {"forecast", forecast_json(transaction, call.services, account)},
+            {"budget", budget_json(wallet, amounts, source, unix_ms_now())},
+            {"forecast", forecast_json(transaction, wallet, amounts)},
             {"chat", chat_json(transaction, account)},
             {"now", utc_text(unix_ms_now())}};
 }
@@ -111,7 +116,8 @@ Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t
 Answer get_me(const Call& call) {
     PgPool::Lease lease = call.services.postgres.acquire();
     pqxx::work transaction(*lease);
-    return {200, me_json(call, transaction, call.caller.user, call.caller.account)};
+    const RulesOfAccount rules = read_rules_of(transaction, call.settings, call.caller.account);
+    return {200, me_json(call, transaction, call.caller.user, call.caller.account, rules)};
 }
 
 Answer patch_me(const Call& call) {
@@ -133,7 +139,8 @@ Answer patch_me(const Call& call) {
         " notice_mail = coalesce(nullif($3, '')::boolean, notice_mail),"
         " notice_webhook = coalesce(nullif($4, '')::boolean, notice_webhook) where id = $1",
         call.caller.user, avatar.value_or(""), sql_optional(mail), sql_optional(webhook));
-    Json me = me_json(call, transaction, call.caller.user, call.caller.account);
+    const RulesOfAccount rules = read_rules_of(transaction, call.settings, call.caller.account);
+    Json me = me_json(call, transaction, call.caller.user, call.caller.account, rules);
     transaction.commit();
     return {200, std::move(me)};
 }
@@ -145,11 +152,12 @@ Answer get_profile(const Call& call) {
     const AccountId account = call.caller.account;
     Json keys = whole_list(
         [&](const HttpRequest& request) { return keys_page(call, transaction, account, Deleted::hidden, request); });
-    Json models = all_models_page(call, transaction, account);
+    const RulesOfAccount rules = read_rules_of(transaction, call.settings, account);
+    Json models = all_models_page(call, transaction, account, rules);
     return {200,
             {{"site", site_json(call.settings, call.caller.email)},
              {"session", session_json(call)},
-             {"me", me_json(call, transaction, call.caller.user, account)},
+             {"me", me_json(call, transaction, call.caller.user, account, rules)},
              {"keys", std::move(keys)},
              {"models", std::move(models)}}};
 }

@@ -27,9 +27,13 @@ struct ModelEntry {
     Json json;
 };
 
-std::map<ModelId, std::vector<EndpointId>> endpoints_by_model(pqxx::transaction_base& transaction) {
+/// `model`: its id, or empty for all.
+std::map<ModelId, std::vector<EndpointId>> endpoints_by_model(pqxx::transaction_base& transaction,
+                                                              const std::string& model) {
     std::map<ModelId, std::vector<EndpointId>> endpoints;
-    for (const auto& row : transaction.exec("select model_id, id from endpoints where not removed order by id")) {
+    for (const auto& row : transaction.exec_params("select model_id, id from endpoints where not removed"
+                                                   " and ($1 = '' or model_id = nullif($1, '')::bigint) order by id",
+                                                   model)) {
         endpoints[row[0].as<ModelId>()].push_back(row[1].as<EndpointId>());
     }
     return endpoints;
@@ -37,17 +41,15 @@ std::map<ModelId, std::vector<EndpointId>> endpoints_by_model(pqxx::transaction_
 
 constexpr const char* kModelsOfAccount =
     "select m.id, m.name, m.disabled, m.access, m.needs_ack, m.ack_message, m.notice_version, m.consent_since,"
-    " coalesce(u.requests, 0) requests, coalesce(u.tokens, 0) tokens, coalesce(u.spent, 0) spent,"
-    " coalesce((extract(epoch from u.last_at) * 1000)::bigint, 0) last_used_ms,"
+    " coalesce(u.requests, 0) requests, coalesce(u.tokens_in + u.tokens_out, 0) tokens, coalesce(u.spent, 0) spent,"
+    " coalesce((extract(epoch from u.last_used_at) * 1000)::bigint, 0) last_used_ms,"
     " coalesce((extract(epoch from c.at) * 1000)::bigint, 0) consented_ms, c.by_name consented_by"
     " from models m"
-    " left join (select model_id, sum(requests)::bigint requests, sum(tokens_in + tokens_out)::bigint tokens,"
-    " sum(cost)::bigint spent, max(last_at) last_at from usage_quarter where account_id = $1 group by model_id) u"
-    " on u.model_id = m.id"
-    " left join lateral (select d.at, p.name by_name from consents d left join users p on p.id = d.by_user"
-    " where d.account_id = $1 and d.model_id = m.id and d.notice_ver >= m.consent_since"
-    " order by d.notice_ver desc limit 1) c on true"
-    " where not m.removed";
+    " left join model_totals u on u.account_id = $1 and u.model_id = m.id"
+    " left join (select distinct on (d.model_id) d.model_id, d.notice_ver, d.at, p.name by_name"
+    " from consents d left join users p on p.id = d.by_user where d.account_id = $1"
+    " order by d.model_id, d.notice_ver desc) c on c.model_id = m.id and c.notice_ver >= m.consent_since"
+    " where not m.removed and ($2 = '' or m.id = nullif($2, '')::bigint)";
 
 ModelRule rule_of(const pqxx::row& row) {
     ModelRule rule;
@@ -58,46 +60,55 @@ ModelRule rule_of(const pqxx::row& row) {
     return rule;
 }
 
-std::vector<ModelEntry> read_models_of(const Call& call, pqxx::transaction_base& transaction, AccountId account) {
-    const RuleBook book = read_rule_book(transaction, call.settings);
-    const auto all_rules = read_account_rules(transaction, account);
-    const auto rules = all_rules.find(account);
-    const auto endpoints = endpoints_by_model(transaction);
+ModelEntry entry_of(const pqxx::row& row, const RulesOfAccount& rules, ModelStatus status) {
+    ModelEntry entry;
+    entry.id = row["id"].as<ModelId>();
+    entry.name = row["name"].as<std::string>();
+    entry.disabled = row["disabled"].as<bool>();
+    entry.status = status;
+    const ModelRule rule = rule_of(row);
+    const AccessResult access = resolve_model(rules.book, rules.own, rule);
+    const auto consented_ms = row["consented_ms"].as<std::int64_t>();
+    entry.badge = access_badge(access.rule, rule.needs_ack, consented_ms > 0);
+    entry.requests = row["requests"].as<std::int64_t>();
+    entry.tokens = row["tokens"].as<std::int64_t>();
+    entry.spent_nano = row["spent"].as<std::int64_t>();
+    entry.last_used_ms = row["last_used_ms"].as<std::int64_t>();
+    entry.json = {{"model", entry.name}};
+    put_use(entry.json, row);
+    entry.json["access"] = badge_name(entry.badge);
+    entry.json["source"] = access_source_name(access.source);
+    entry.json["status"] = model_status_name(entry.status);
+    const bool has_notice = rule.needs_ack && !std::string_view(row["ack_message"].c_str()).empty();
+    entry.json["notice"] = rule.needs_ack ? Json(row["ack_message"].as<std::string>()) : Json(nullptr);
+    entry.json["notice_html"] = has_notice ? Json(render_markdown(row["ack_message"].c_str()).text()) : Json(nullptr);
+    entry.json["notice_version"] = row["notice_version"].as<int>();
+    entry.json["consented_at"] = rule.needs_ack ? utc_json(consented_ms) : Json(nullptr);
+    const bool by_known = rule.needs_ack && !row["consented_by"].is_null();
+    entry.json["consented_by"] = by_known ? Json(row["consented_by"].as<std::string>()) : Json(nullptr);
+    return entry;
+}
+
+/// All of them, or one.
+std::vector<ModelEntry> read_models_of(const Call& call, pqxx::transaction_base& transaction, AccountId account,
+                                       const RulesOfAccount& rules, std::optional<ModelId> only) {
+    const std::string model = only ? std::to_string(*only) : std::string();
+    const auto endpoints = endpoints_by_model(transaction, model);
     const auto reports = call.services.endpoints.reports();
+    const auto status_of = [&](const pqxx::row& row) {
+        const auto own = endpoints.find(row["id"].as<ModelId>());
+        return model_status(row["disabled"].as<bool>(),
+                            own == endpoints.end() ? std::vector<EndpointId>{} : own->second, reports);
+    };
     std::vector<ModelEntry> models;
-    for (const auto& row : transaction.exec_params(kModelsOfAccount, account)) {
-        ModelEntry entry;
-        entry.id = row["id"].as<ModelId>();
-        entry.name = row["name"].as<std::string>();
-        entry.disabled = row["disabled"].as<bool>();
-        const ModelRule rule = rule_of(row);
-        const AccessResult access =
-            rules == all_rules.end() ? AccessResult{} : resolve_model(book, rules->second, rule);
-        const auto consented_ms = row["consented_ms"].as<std::int64_t>();
-        entry.badge = access_badge(access.rule, rule.needs_ack, consented_ms > 0);
-        const auto own = endpoints.find(entry.id);
-        entry.status =
-            model_status(entry.disabled, own == endpoints.end() ? std::vector<EndpointId>{} : own->second, reports);
-        entry.requests = row["requests"].as<std::int64_t>();
-        entry.tokens = row["tokens"].as<std::int64_t>();
-        entry.spent_nano = row["spent"].as<std::int64_t>();
-        entry.last_used_ms = row["last_used_ms"].as<std::int64_t>();
-        entry.json = {{"model", entry.name}};
-        put_use(entry.json, row);
-        entry.json["access"] = badge_name(entry.badge);
-        entry.json["source"] = access_source_name(access.source);
-        entry.json["status"] = model_status_name(entry.status);
-        const bool has_notice = rule.needs_ack && !std::string_view(row["ack_message"].c_str()).empty();
-        entry.json["notice"] = rule.needs_ack ? Json(row["ack_message"].as<std::string>()) : Json(nullptr);
-        entry.json["notice_html"] =
-            has_notice ? Json(render_markdown(row["ack_message"].c_str()).text()) : Json(nullptr);
-        entry.json["notice_version"] = row["notice_version"].as<int>();
-        entry.json["consented_at"] = rule.needs_ack ? utc_json(consented_ms) : Json(nullptr);
-        const bool by_known = rule.needs_ack && !row["consented_by"].is_null();
-        entry.json["consented_by"] = by_known ? Json(row["consented_by"].as<std::string>()) : Json(nullptr);
-        models.push_back(std::move(entry));
+    for (const auto& row : transaction.exec_params(kModelsOfAccount, account, model)) {
+        models.push_back(entry_of(row, rules, status_of(row)));
     }
     return models;
+}
+
+std::vector<ModelEntry> read_models_of(const Call& call, pqxx::transaction_base& transaction, AccountId account) {
+    return read_models_of(call, transaction, account, read_rules_of(transaction, call.settings, account), std::nullopt);
 }
 
 using Before = bool (*)(const ModelEntry&, const ModelEntry&);
@@ -196,8 +207,9 @@ std::variant<Json, Problem> models_page(const Call& call, pqxx::transaction_base
     return page;
 }
 
-Json all_models_page(const Call& call, pqxx::transaction_base& transaction, AccountId account) {
-    std::vector<ModelEntry> models = read_models_of(call, transaction, account);
+Json all_models_page(const Call& call, pqxx::transaction_base& transaction, AccountId account,
+                     const RulesOfAccount& rules) {
+    std::vector<ModelEntry> models = read_models_of(call, transaction, account, rules, std::nullopt);
     std::sort(models.begin(), models.end(), [](const ModelEntry& a, const ModelEntry& b) { return a.name < b.name; });
     Json data = Json::array();
     for (ModelEntry& model : models) {
@@ -213,10 +225,9 @@ Json models_of_account(const Call& call, pqxx::transaction_base& transaction, Ac
 }
 
 Json model_of_account(const Call& call, pqxx::transaction_base& transaction, AccountId account, ModelId model) {
-    std::vector<ModelEntry> models = read_models_of(call, transaction, account);
-    const auto found =
-        std::find_if(models.begin(), models.end(), [&](const ModelEntry& entry) { return entry.id == model; });
-    return found == models.end() ? Json(nullptr) : std::move(found->json);
+    const RulesOfAccount rules = read_rules_of(transaction, call.settings, account);
+    std::vector<ModelEntry> models = read_models_of(call, transaction, account, rules, model);
+    return models.empty() ? Json(nullptr) : std::move(models.front().json);
 }
 
 Answer list_models(const Call& call, AccountId account) {
@@ -249,9 +260,8 @@ ConsentCheck check_consent(const Call& call, pqxx::transaction_base& transaction
     if (rows.empty()) return {not_found(), 0};
     const auto& row = rows[0];
     const ModelRule rule = rule_of(row);
-    const RuleBook book = read_rule_book(transaction, call.settings);
-    const auto rules = read_account_rules(transaction, account);
-    const AccessResult access = resolve_model(book, rules.at(account), rule);
+    const RulesOfAccount rules = read_rules_of(transaction, call.settings, account);
+    const AccessResult access = resolve_model(rules.book, rules.own, rule);
     if (access.rule == AccessRule::blocked) {
         if (row["hide_when_blocked"].as<bool>()) return {not_found(), 0};
         return {Problem{403, "model_access_denied", "This model is not available to you."}, 0};

@@ -5,6 +5,7 @@
 #include <string>
 #include <variant>
 
+#include "admind/people/account_rules.h"
 #include "admind/rest/paging.h"
 #include "admind/rest/routes.h"
 
@@ -22,7 +23,8 @@ struct AvatarChoice {
 AvatarChoice avatar_choice(const Settings& settings, const std::string& own);
 
 /// GET /me of that user.
-Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account);
+Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account,
+             const RulesOfAccount& rules);
 
 /// A page of an account's keys; deleted ones too if asked for.
 enum class Deleted : std::uint8_t { hidden, shown };
@@ -35,7 +37,8 @@ std::variant<Json, Problem> models_page(const Call& call, pqxx::transaction_base
                                         Disabled disabled, const HttpRequest& page_of);
 
 /// All that are turned on in one list by name, {data, next_cursor, prev_cursor}: there are at most a thousand.
-Json all_models_page(const Call& call, pqxx::transaction_base& transaction, AccountId account);
+Json all_models_page(const Call& call, pqxx::transaction_base& transaction, AccountId account,
+                     const RulesOfAccount& rules);
 
 /// All models as the account has them, disabled ones too, in no order.
 Json models_of_account(const Call& call, pqxx::transaction_base& transaction, AccountId account);

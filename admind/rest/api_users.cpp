@@ -145,7 +145,8 @@ Answer get_user(const Call& call) {
     if (!user) return not_found();
     HttpRequest first;
     first.query.emplace_back("limit", "200");
-    Json body = me_json(call, transaction, user->id, user->account);
+    const RulesOfAccount rules = read_rules_of(transaction, call.settings, user->account);
+    Json body = me_json(call, transaction, user->id, user->account, rules);
     body["account"] = id_json(user->account);
     body["active"] = user->active;
     body["keys"] = std::get<Json>(keys_page(call, transaction, user->account, Deleted::shown, first));

@@ -78,18 +78,17 @@ Wish<KeyCap> read_cap(RequestFields& fields) {
 std::variant<std::vector<ModelId>, Problem> model_ids(pqxx::transaction_base& transaction, const Settings& settings,
                                                       AccountId account, const std::vector<std::string>& names) {
     std::unordered_map<std::string, ModelId> known;
-    std::optional<RuleBook> book;
+    std::optional<RulesOfAccount> rules;
     for (const auto& row :
          transaction.exec_params("select id, name, hide_when_blocked, access, needs_ack from models where not removed"
                                  " and name in (select jsonb_array_elements_text($1::jsonb))",
                                  sql_texts(names))) {
         const auto id = row[0].as<ModelId>();
         if (row[2].as<bool>()) {
-            if (!book) book = read_rule_book(transaction, settings);
+            if (!rules) rules = read_rules_of(transaction, settings, account);
             ModelRule rule{id, std::nullopt, row[4].as<bool>()};
             if (!row[3].is_null()) rule.access = row[3].as<int>() == 1 ? AccessRule::allowed : AccessRule::blocked;
-            const auto rules = read_account_rules(transaction, account);
-            if (resolve_model(*book, rules.at(account), rule).rule == AccessRule::blocked) continue;
+            if (resolve_model(rules->book, rules->own, rule).rule == AccessRule::blocked) continue;
         }
         known.emplace(row[1].as<std::string>(), id);
     }

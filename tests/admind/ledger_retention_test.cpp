@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "admind/ledger/retention_job.h"
+#include "admind/stores/migrations.h"
 #include "tests/admind/private_ledger.h"
 
 namespace lumen::admind {
@@ -110,6 +111,28 @@ TEST_F(LedgerRetention, quarters_older_than_13_months_become_days_and_the_totals
                      "sum(requests) as requests from usage_quarter group by account_id) q using (account_id) "
                      "where b.spent = q.cost and b.requests = q.requests"),
               1);
+    EXPECT_EQ(number("select sum(requests * 1000000 + tokens_in * 1000 + spent)::bigint from model_totals"),
+              number(sums))
+        << "a model's counters are the sum of its days and quarters";
+}
+
+TEST_F(LedgerRetention, P25_what_was_used_before_there_were_counters_of_models_is_in_them) {
+    make_ready();
+    const Account account = new_account(coins(5));
+    charge(account, NanoCoins(3));
+    drain();
+    execute("drop table model_totals");
+    execute("drop function model_totals_follow cascade");
+    execute("delete from schema_migrations where name = '0100_model_totals'");
+    migrate(database);
+    EXPECT_EQ(
+        number("select requests * 100 + spent from model_totals where account_id = " + std::to_string(account.id)),
+        103);
+    charge(account, NanoCoins(4));
+    drain();
+    EXPECT_EQ(
+        number("select requests * 100 + spent from model_totals where account_id = " + std::to_string(account.id)),
+        207);
 }
 
 TEST_F(LedgerRetention, a_year_that_nobody_folded_is_folded_month_by_month) {

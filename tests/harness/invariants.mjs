@@ -97,6 +97,12 @@ const BOOK_RULES = {
       from account_balances b
       left join (select account_id, sum(cost) as cost from usage_quarter group by account_id) q using (account_id)
      where b.spent <> coalesce(q.cost, 0)`,
+  'I16: what is counted of a model = Σ of its quarters': `
+    select account_id, model_id, t.requests, q.requests as in_quarters, t.spent, q.cost as spent_in_quarters
+      from model_totals t
+      full join (select account_id, model_id, sum(requests) as requests, sum(cost) as cost
+                   from usage_quarter group by account_id, model_id) q using (account_id, model_id)
+     where (coalesce(t.requests, 0), coalesce(t.spent, 0)) <> (coalesce(q.requests, 0), coalesce(q.cost, 0))`,
 };
 
 /// `stores`: {sql(text) → rows, redis(...args) → reply}.
