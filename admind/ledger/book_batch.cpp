@@ -141,17 +141,26 @@ pqxx::stream_to into_events(pqxx::transaction_base& transaction) {
 #endif
 }
 
-void copy_events(pqxx::transaction_base& transaction, const EventBatch& batch) {
-    pqxx::stream_to copy = into_events(transaction);
-    for (std::size_t i = 0; i < batch.size(); ++i) copy << batch.row(i);
-    copy.complete();
-}
-
 }  // namespace
 
-BookedTotals book_batch(pqxx::transaction_base& transaction, const EventBatch& batch) {
+EventCopy::EventCopy(pqxx::transaction_base& transaction) : stream_(into_events(transaction)) {}
+
+void EventCopy::write(EventBatch& batch) {
+    for (std::size_t i = 0; i < batch.rows(); ++i) stream_ << batch.row(i);
+    batch.forget_rows();
+}
+
+void EventCopy::complete() {
+    stream_.complete();
+}
+
+BookedTotals book_batch(pqxx::transaction_base& transaction, EventBatch& batch) {
     BookedTotals booked;
-    copy_events(transaction, batch);
+    if (batch.rows() > 0) {
+        EventCopy copy(transaction);
+        copy.write(batch);
+        copy.complete();
+    }
     update_balances(transaction, batch, booked);
     const ChatKeys chat_keys = read_chat_keys(transaction, batch);
     add_key_totals(transaction, batch, chat_keys, booked);

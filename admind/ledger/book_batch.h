@@ -28,9 +28,23 @@ struct BookedTotals {
     std::vector<Crossing> crossings;
 };
 
-/// Rows, then the balances they lead to, then the counters, then notices of what ran empty. Throws LedgerAlarm if an
-/// account does not stand where the batch begins, and pqxx::unique_violation if an event is there already: both mean
-/// that stream and book disagree.
-BookedTotals book_batch(pqxx::transaction_base& transaction, const EventBatch& batch);
+/// COPY of a batch's rows while the batch grows: Postgres writes the first ones as the next are read. Nothing else may
+/// be asked of the transaction before complete().
+class EventCopy {
+ public:
+    explicit EventCopy(pqxx::transaction_base& transaction);
+    /// Sends the rows that `batch` has, and makes it forget them.
+    void write(EventBatch& batch);
+    /// Throws what Postgres found wrong with any of the rows.
+    void complete();
+
+ private:
+    pqxx::stream_to stream_;
+};
+
+/// Rows that are still there, then the balances they lead to, then the counters, then notices of what ran empty. Throws
+/// LedgerAlarm if an account does not stand where the batch begins, and pqxx::unique_violation if an event is there
+/// already: both mean that stream and book disagree.
+BookedTotals book_batch(pqxx::transaction_base& transaction, EventBatch& batch);
 
 }  // namespace lumen::admind

@@ -108,7 +108,8 @@ class TakeOver {
             if (events.back().kind == EventKind::correction) corrections.emplace_back(events.back().request);
             if (events.back().opn > 0) surviving_.insert({events.back().account, events.back().opn});
         }
-        EventBatch batch(read_reaped(transaction_, corrections));
+        EventBatch batch;
+        batch.know_reaped(read_reaped(transaction_, corrections));
         batch_ = &batch;
         // New operations get numbers that neither store has used.
         std::size_t i = 0;

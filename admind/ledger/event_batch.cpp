@@ -111,6 +111,7 @@ void EventBatch::add(Bucket bucket, std::int64_t bseq, const LedgerEvent& event)
         if (record) count_usage(event, *record, requests);
     }
     append_row(bucket, bseq, event, record ? &*record : nullptr);
+    oldest_at_ms_ = size_ == 0 ? event.at_ms : std::min(oldest_at_ms_, event.at_ms);
     ++size_;
 }
 
@@ -176,6 +177,11 @@ EventBatch::Row EventBatch::row(std::size_t index) const noexcept {
         fields[i] = offset == kNull ? nullptr : text_.data() + offset;
     }
     return fields;
+}
+
+void EventBatch::forget_rows() noexcept {
+    text_.clear();
+    offsets_.clear();
 }
 
 void EventBatch::append_row(Bucket bucket, std::int64_t bseq, const LedgerEvent& event, const UsageRecord* record) {

@@ -95,17 +95,20 @@ inline constexpr std::array<const char*, 24> kEventColumns = {"at",
 
 class EventBatch {
  public:
-    /// `corrections`: reap rows that the book has for the corrections in this batch; reaps of the batch itself are
-    /// known.
-    explicit EventBatch(const ReapedRequests& corrections) : reaped_(corrections) {}
+    /// Reap rows that the book has for corrections that come; reaps of the batch itself are known.
+    void know_reaped(const ReapedRequests& reaped) { reaped_.insert(reaped.begin(), reaped.end()); }
 
     /// Takes the next event of `bucket`. Throws LedgerAlarm if it does not follow the account's one before.
     void add(Bucket bucket, std::int64_t bseq, const LedgerEvent& event);
 
     std::size_t size() const noexcept { return size_; }
+    std::int64_t oldest_at_ms() const noexcept { return oldest_at_ms_; }  ///< 0 while it is empty
     /// The fields of one event as text, null where it has none, in the order of kEventColumns.
     using Row = std::array<const char*, kEventColumns.size()>;
+    /// Rows of the events added since they were last forgotten.
+    std::size_t rows() const noexcept { return offsets_.size() / kEventColumns.size(); }
     Row row(std::size_t index) const noexcept;
+    void forget_rows() noexcept;
 
     /// Accounts with money events; one with nothing but lates is not among them.
     const std::map<AccountId, AccountSums>& accounts() const noexcept { return accounts_; }
@@ -124,6 +127,7 @@ class EventBatch {
 
     ReapedRequests reaped_;
     std::size_t size_ = 0;
+    std::int64_t oldest_at_ms_ = 0;
     std::string text_;                   ///< fields, each with a final zero byte
     std::vector<std::int64_t> offsets_;  ///< of the fields in text_, row by row; kNull: none
     std::map<AccountId, AccountSums> accounts_;

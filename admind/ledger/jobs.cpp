@@ -21,8 +21,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Eight rebuilds at once, and one for each other job that may need the book at the same time.
-constexpr std::size_t kConnections = kBucketsAtOnce + 8;
+// Eight rebuilds at once, a drainer's transactions, and one for each other job that may need the book at the same time.
+constexpr std::size_t kConnections = kBucketsAtOnce + kTransactionsAtOnce + 7;
 constexpr milliseconds kConnectionWait{5000};
 
 constexpr milliseconds kListen{500};     ///< how long stop() may have to wait for an idle drainer

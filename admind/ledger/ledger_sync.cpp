@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <exception>
 #include <thread>
 #include <utility>
 
@@ -25,7 +26,11 @@ struct BookedEvent {
     LedgerEvent event;  ///< its texts live in the reply
 };
 
-/// The events of all buckets, in order; ids must follow each other from the position on (I3).
+void add_all(const std::vector<BookedEvent>& events, EventBatch& batch) {
+    for (const BookedEvent& event : events) batch.add(event.bucket, event.bseq, event.event);
+}
+
+/// The events of a bucket, in order; ids must follow each other from the position on (I3).
 std::vector<BookedEvent> consecutive_events(Bucket bucket, std::int64_t last_bseq, const redisReply& entries) {
     std::vector<BookedEvent> events;
     events.reserve(entries.elements);
@@ -43,9 +48,21 @@ std::vector<BookedEvent> consecutive_events(Bucket bucket, std::int64_t last_bse
 
 }  // namespace
 
-LedgerSync::LedgerSync(PgPool& postgres, std::string redis_url, std::chrono::milliseconds redis_timeout,
-                       LedgerBook& book)
-    : postgres_(postgres), redis_(std::move(redis_url), redis_timeout), book_(book) {}
+void DrainResult::add(const DrainResult& other) {
+    events += other.events;
+    if (other.oldest_at_ms > 0 && (oldest_at_ms == 0 || other.oldest_at_ms < oldest_at_ms)) {
+        oldest_at_ms = other.oldest_at_ms;
+    }
+    alarms.insert(alarms.end(), other.alarms.begin(), other.alarms.end());
+}
+
+LedgerSync::LedgerSync(PgPool& postgres, const std::string& redis_url, std::chrono::milliseconds redis_timeout,
+                       LedgerBook& book, std::size_t most_events)
+    : postgres_(postgres),
+      redis_(redis_url, redis_timeout),
+      second_redis_(redis_url, redis_timeout),
+      book_(book),
+      most_events_(most_events) {}
 
 void LedgerSync::read_positions() {
     auto connection = postgres_.acquire();
@@ -115,9 +132,9 @@ std::vector<Bucket> LedgerSync::wait_for_events(std::chrono::milliseconds wait) 
     return buckets;
 }
 
-/// Those of `buckets` that the next transaction takes: in turn, and each with all that it has, until there are enough.
+/// Those of `buckets` that the next transactions take: in turn, and each with all that it has, until there are enough.
 /// A drainer that is behind so finds an account's events together: what costs most in the book is done once for them.
-std::vector<Bucket> LedgerSync::choose(const std::vector<Bucket>& buckets) {
+std::vector<std::vector<Bucket>> LedgerSync::choose(const std::vector<Bucket>& buckets) {
     for (Bucket bucket : buckets) redis_.append({"HGET", bucket_key(bucket, "meta"), "bseq"});
     for (Bucket bucket : buckets) {
         const RedisReply bseq = redis_.next_of_any();
@@ -128,112 +145,166 @@ std::vector<Bucket> LedgerSync::choose(const std::vector<Bucket>& buckets) {
     const auto turn = static_cast<std::size_t>(
         std::partition_point(buckets.begin(), buckets.end(), [&](Bucket bucket) { return bucket < first_choice_; }) -
         buckets.begin());
-    std::vector<Bucket> chosen;
-    std::size_t events = 0;
-    for (std::size_t i = 0; i < buckets.size() && events < kMaxEventsPerDrain; ++i) {
+    std::vector<std::vector<Bucket>> chosen;
+    std::size_t events = most_events_;
+    for (std::size_t i = 0; i < buckets.size(); ++i) {
+        if (events >= most_events_) {
+            if (chosen.size() == kTransactionsAtOnce) break;
+            chosen.emplace_back();
+            events = 0;
+        }
         const Bucket bucket = buckets[(turn + i) % buckets.size()];
-        share_[bucket] = std::min(share_[bucket], kMaxEventsPerDrain - events);
+        share_[bucket] = std::min(share_[bucket], most_events_ - events);
         events += share_[bucket];
-        chosen.push_back(bucket);
+        chosen.back().push_back(bucket);
+        first_choice_ = bucket + 1U;
     }
-    first_choice_ = chosen.back() + 1U;
     return chosen;
 }
 
-std::vector<LedgerSync::BucketEvents> LedgerSync::lock_positions(pqxx::transaction_base& transaction,
+std::vector<LedgerSync::LockedBucket> LedgerSync::lock_positions(pqxx::transaction_base& transaction,
                                                                  const std::vector<Bucket>& buckets,
                                                                  const ReplicationIds& ids) {
     std::vector<std::string> sources;
     for (Bucket bucket : buckets) sources.push_back(ids[bucket].empty() ? "-" : ids[bucket]);
-    std::vector<BucketEvents> locked;
+    std::vector<LockedBucket> locked;
     for (const auto& row :
          transaction.exec_params("select p.bucket, p.last_bseq from stream_positions p "
                                  "join unnest($1::smallint[], $2::text[]) as x (bucket, source) on p.bucket = x.bucket "
                                  "where p.source = x.source order by p.bucket for update of p skip locked",
                                  pg_integers(buckets, [](Bucket bucket) { return static_cast<std::int64_t>(bucket); }),
                                  pg_array(sources))) {
-        BucketEvents events;
-        events.bucket = static_cast<Bucket>(row[0].as<int>());
-        events.last_bseq = row[1].as<std::int64_t>();
-        position_[events.bucket] = events.last_bseq;
-        locked.push_back(std::move(events));
+        locked.push_back({static_cast<Bucket>(row[0].as<int>()), row[1].as<std::int64_t>(), false});
     }
     return locked;
 }
 
-/// Leaves only buckets whose server was the same before and after: else its events may be those of an abandoned master.
-void LedgerSync::read_events(std::vector<BucketEvents>& buckets, const ReplicationIds& ids) {
-    for (const BucketEvents& bucket : buckets) {
-        redis_.append({"XRANGE", bucket_key(bucket.bucket, "events"), stream_id(bucket.last_bseq + 1), "+", "COUNT",
-                       std::to_string(share_[bucket.bucket])});
+/// Reads the buckets' events into `batch`, bucket by bucket: while the next ones come, Postgres writes the rows of
+/// those before. A bucket with a correction waits for what the book says of the reap that it adds to.
+void LedgerSync::take_events(RedisLink& redis, pqxx::transaction_base& transaction, std::vector<LockedBucket>& buckets,
+                             const ReplicationIds& ids, EventBatch& batch) const {
+    for (const LockedBucket& bucket : buckets) {
+        redis.append({"XRANGE", bucket_key(bucket.bucket, "events"), stream_id(bucket.last_bseq + 1), "+", "COUNT",
+                      std::to_string(share_[bucket.bucket])});
     }
-    std::string refused;
-    for (BucketEvents& bucket : buckets) {
-        bucket.entries = redis_.next_of_any();
-        if (bucket.entries->type == REDIS_REPLY_ARRAY) continue;
-        refused = bucket.entries->type == REDIS_REPLY_ERROR ? bucket.entries->str : "no array";
-        bucket.entries.reset();
-    }
-    const ReplicationIds now = redis_.replication_ids();
-    buckets.erase(std::remove_if(buckets.begin(), buckets.end(),
-                                 [&](const BucketEvents& bucket) {
-                                     return !bucket.entries || now[bucket.bucket] != ids[bucket.bucket];
-                                 }),
-                  buckets.end());
-    if (!buckets.empty()) return;
-    if (!refused.empty()) throw RedisError("XRANGE: " + refused);
-    throw RedisUnavailable("redis: the master changed while events were read");
-}
-
-DrainResult LedgerSync::book_events(const std::vector<Bucket>& buckets) {
-    DrainResult result;
-    auto connection = postgres_.acquire();
-    pqxx::work transaction(*connection);
-    const ReplicationIds ids = redis_.replication_ids();
-    if (ids == ReplicationIds{}) throw RedisUnavailable("redis: the server is a replica");
-    auto locked = lock_positions(transaction, buckets, ids);
-    if (locked.empty()) return result;
-    read_events(locked, ids);
-
-    std::vector<BookedEvent> events;
+    struct Waiting {
+        RedisReply entries;
+        std::vector<BookedEvent> events;
+    };
+    std::vector<Waiting> waiting;
     std::vector<std::string> corrections;
-    PgIntegers drained_buckets;
-    PgIntegers drained_to;
-    for (BucketEvents& bucket : locked) {
-        auto of_bucket = consecutive_events(bucket.bucket, bucket.last_bseq, *bucket.entries);
-        if (of_bucket.empty()) continue;
-        bucket.last_bseq = of_bucket.back().bseq;
-        drained_buckets.add(bucket.bucket);
-        drained_to.add(bucket.last_bseq);
-        for (BookedEvent& event : of_bucket) {
+    std::string refused;
+    EventCopy copy(transaction);
+    for (LockedBucket& bucket : buckets) {
+        RedisReply entries = redis.next_of_any();
+        if (entries->type != REDIS_REPLY_ARRAY) {
+            refused = entries->type == REDIS_REPLY_ERROR ? entries->str : "no array";
+            continue;
+        }
+        bucket.read = true;
+        auto events = consecutive_events(bucket.bucket, bucket.last_bseq, *entries);
+        if (events.empty()) continue;
+        bucket.last_bseq = events.back().bseq;
+        const std::size_t corrections_before = corrections.size();
+        for (const BookedEvent& event : events) {
             if (event.event.kind == EventKind::correction) corrections.emplace_back(event.event.request);
-            events.push_back(event);
+        }
+        if (corrections.size() > corrections_before) {
+            waiting.push_back({std::move(entries), std::move(events)});
+            continue;
+        }
+        add_all(events, batch);
+        copy.write(batch);
+    }
+    copy.complete();
+    // Only of a server that was the same before and after: else its events may be those of an abandoned master.
+    const ReplicationIds now = redis.replication_ids();
+    for (const LockedBucket& bucket : buckets) {
+        if (bucket.read && now[bucket.bucket] != ids[bucket.bucket]) {
+            throw RedisUnavailable("redis: the master changed while events were read");
         }
     }
-    if (events.empty()) return result;
+    batch.know_reaped(read_reaped(transaction, corrections));
+    for (const Waiting& bucket : waiting) add_all(bucket.events, batch);
+    if (batch.size() == 0 && !refused.empty()) throw RedisError("XRANGE: " + refused);
+}
 
-    EventBatch batch(read_reaped(transaction, corrections));
-    result.oldest_at_ms = events.front().event.at_ms;
-    for (const BookedEvent& event : events) {
-        batch.add(event.bucket, event.bseq, event.event);
-        result.oldest_at_ms = std::min(result.oldest_at_ms, event.event.at_ms);
-    }
-    const BookedTotals booked = book_batch(transaction, batch);
-    const std::vector<AccountId> charged = resolve_lates(transaction, batch.lates());
+/// One transaction. Touches nothing of this object, which another one of the same turn uses as well.
+LedgerSync::Booking LedgerSync::book_events(RedisLink& redis, const std::vector<Bucket>& buckets) const {
+    Booking booking;
+    auto connection = postgres_.acquire();
+    pqxx::work transaction(*connection);
+    const ReplicationIds ids = redis.replication_ids();
+    if (ids == ReplicationIds{}) throw RedisUnavailable("redis: the server is a replica");
+    booking.buckets = lock_positions(transaction, buckets, ids);
+    if (booking.buckets.empty()) return booking;
+    EventBatch batch;
+    take_events(redis, transaction, booking.buckets, ids, batch);
+    if (batch.size() == 0) return booking;
+
+    booking.totals = book_batch(transaction, batch);
+    booking.charged = resolve_lates(transaction, batch.lates());
     transaction.exec_params(
         "update stream_positions p set last_bseq = x.last_bseq "
-        "from unnest($1::smallint[], $2::bigint[]) as x (bucket, last_bseq) where p.bucket = x.bucket",
-        drained_buckets.text(), drained_to.text());
+        "from unnest($1::smallint[], $2::bigint[]) as x (bucket, last_bseq) "
+        "where p.bucket = x.bucket and p.last_bseq <> x.last_bseq",
+        pg_integers(booking.buckets, [](const LockedBucket& locked) { return std::int64_t{locked.bucket}; }),
+        pg_integers(booking.buckets, [](const LockedBucket& locked) { return locked.last_bseq; }));
     transaction.commit();
+    booking.events = batch.size();
+    booking.oldest_at_ms = batch.oldest_at_ms();
+    return booking;
+}
 
-    result.events = batch.size();
-    for (const BucketEvents& bucket : locked) {
+DrainResult LedgerSync::note(const Booking& booking) {
+    for (const LockedBucket& bucket : booking.buckets) {
         position_[bucket.bucket] = bucket.last_bseq;
-        stands_still_.erase(bucket.bucket);
+        if (bucket.read) stands_still_.erase(bucket.bucket);
     }
-    live_.changed(booked);
-    for (AccountId account : charged) book_.send_pending_money(account);
+    live_.changed(booking.totals);
+    for (AccountId account : booking.charged) book_.send_pending_money(account);
+    DrainResult result;
+    result.events = booking.events;
+    result.oldest_at_ms = booking.oldest_at_ms;
     return result;
+}
+
+/// Each of `turns` in a transaction of its own, both at the same time. What one of them booked is noted, whatever the
+/// other one met; an error is thrown if nothing was booked, and comes again else.
+DrainResult LedgerSync::book_at_once(const std::vector<std::vector<Bucket>>& turns) {
+    std::array<Booking, kTransactionsAtOnce> bookings;
+    std::array<std::exception_ptr, kTransactionsAtOnce> errors;
+    const auto book = [&](std::size_t turn, RedisLink& redis) {
+        try {
+            bookings[turn] = book_events(redis, turns[turn]);
+        } catch (...) {
+            errors[turn] = std::current_exception();
+            if (redis.outstanding() > 0) redis.drop();
+        }
+    };
+    std::thread second;
+    if (turns.size() > 1) second = std::thread([&] { book(1, second_redis_); });
+    book(0, redis_);
+    if (second.joinable()) second.join();
+
+    DrainResult all;
+    for (const Booking& booking : bookings) all.add(note(booking));
+    std::exception_ptr failure;
+    for (std::size_t turn = 0; turn < turns.size(); ++turn) {
+        if (!errors[turn]) continue;
+        try {
+            std::rethrow_exception(errors[turn]);
+        } catch (const LedgerAlarm& alarm) {
+            all.add(book_each(turns[turn], alarm.what()));
+        } catch (const pqxx::integrity_constraint_violation& clash) {
+            all.add(book_each(turns[turn], clash.what()));
+        } catch (...) {
+            failure = std::current_exception();
+        }
+    }
+    if (failure) positions_known_ = false;
+    if (failure && all.events == 0) std::rethrow_exception(failure);
+    return all;
 }
 
 /// After an alarm: bucket by bucket, so that only the one that is wrong stands still.
@@ -246,20 +317,16 @@ DrainResult LedgerSync::book_each(const std::vector<Bucket>& buckets, const std:
         return all;
     }
     for (Bucket bucket : buckets) {
-        DrainResult one = [&] {
+        const DrainResult one = [&] {
             try {
-                return book_events({bucket});
+                return note(book_events(redis_, {bucket}));
             } catch (const LedgerAlarm& alarm) {
                 return book_each({bucket}, alarm.what());
             } catch (const pqxx::integrity_constraint_violation& clash) {
                 return book_each({bucket}, clash.what());
             }
         }();
-        all.events += one.events;
-        if (one.oldest_at_ms > 0 && (all.oldest_at_ms == 0 || one.oldest_at_ms < all.oldest_at_ms)) {
-            all.oldest_at_ms = one.oldest_at_ms;
-        }
-        all.alarms.insert(all.alarms.end(), one.alarms.begin(), one.alarms.end());
+        all.add(one);
     }
     return all;
 }
@@ -275,20 +342,14 @@ DrainResult LedgerSync::drain(std::chrono::milliseconds wait) {
     try {
         const std::vector<Bucket> there = wait_for_events(wait);
         if (there.empty()) return {};
-        const std::vector<Bucket> buckets = choose(there);
-        DrainResult result = [&] {
-            try {
-                return book_events(buckets);
-            } catch (const LedgerAlarm& alarm) {
-                return book_each(buckets, alarm.what());
-            } catch (const pqxx::integrity_constraint_violation& clash) {
-                return book_each(buckets, clash.what());
-            }
-        }();
-        result.full = result.events >= kMaxEventsPerDrain || buckets.size() < there.size();
+        const std::vector<std::vector<Bucket>> turns = choose(there);
+        std::size_t chosen = 0;
+        for (const std::vector<Bucket>& buckets : turns) chosen += buckets.size();
+        DrainResult result = book_at_once(turns);
+        result.full = result.events >= most_events_ * turns.size() || chosen < there.size();
         // Somebody else drained them, or the buckets await their reconciliation. If there are others, it is their turn
         // now.
-        result.woken_for_nothing = result.events == 0 && buckets.size() == there.size();
+        result.woken_for_nothing = result.events == 0 && chosen == there.size();
         if (result.events == 0) positions_known_ = false;
         return result;
     } catch (...) {

@@ -118,6 +118,46 @@ TEST_F(LedgerDrain, two_drainers_book_each_event_once) {
     EXPECT_EQ(number("select count(*) from ledger_events"), 20 + 50 * 20);
 }
 
+TEST_F(LedgerDrain, a_drainer_that_is_behind_books_two_transactions_at_once) {
+    make_ready();
+    std::vector<Account> accounts;
+    for (int i = 0; i < 12; ++i) accounts.push_back(new_account(coins(100)));
+    drain();
+    for (int round = 0; round < 10; ++round) {
+        for (const Account& account : accounts) charge(account, NanoCoins(1 + round));
+    }
+    LedgerSync behind(postgres, server.url(), std::chrono::seconds(2), book, 40);
+    const DrainResult first = behind.drain(std::chrono::milliseconds(0));
+    EXPECT_EQ(first.events, 80u);
+    EXPECT_TRUE(first.full);
+    EXPECT_EQ(number("select count(distinct xmin::text) from ledger_events where kind = 1"), 2);
+    const DrainResult second = behind.drain(std::chrono::milliseconds(0));
+    EXPECT_EQ(second.events, 40u);
+    EXPECT_EQ(number("select count(*) from ledger_events where kind = 1"), 120);
+}
+
+TEST_F(LedgerDrain, of_two_transactions_at_once_the_one_that_fails_keeps_the_other_from_nothing) {
+    make_ready();
+    std::vector<Account> accounts;
+    for (int i = 0; i < 4; ++i) accounts.push_back(new_account(coins(100)));
+    drain();
+    for (int round = 0; round < 10; ++round) {
+        for (const Account& account : accounts) charge(account, NanoCoins(1 + round));
+    }
+    // The last of them is in the second transaction, with another one that has nothing to do with it.
+    const std::string wrong = std::to_string(accounts[3].id);
+    execute("update account_balances set balance = balance + 1 where account_id = " + wrong);
+    LedgerSync behind(postgres, server.url(), std::chrono::seconds(2), book, 20);
+    const DrainResult result = behind.drain(std::chrono::milliseconds(0));
+    EXPECT_EQ(result.events, 30u);
+    ASSERT_EQ(result.alarms.size(), 1u);
+    EXPECT_NE(result.alarms[0].find("account=" + wrong), std::string::npos) << result.alarms[0];
+    EXPECT_EQ(number("select count(*) from ledger_events where kind = 1"), 30);
+    execute("update account_balances set balance = balance - 1 where account_id = " + wrong);
+    LedgerSync mended(postgres, server.url(), std::chrono::seconds(2), book, 20);
+    EXPECT_EQ(mended.drain(std::chrono::milliseconds(0)).events, 10u);
+}
+
 TEST_F(LedgerDrainCommits, a_commit_whose_answer_is_lost_is_not_booked_twice) {
     make_ready();
     const Account account = new_account(coins(5));

@@ -54,7 +54,8 @@ void SimulatedAdmind::drain(SimulatedRedis& redis) {
     const std::size_t count = 1 + random_() % 40;
     const auto events = redis.events_after(draft.last_bseq, count);
     if (events.empty()) return;
-    admind::EventBatch batch(reaped_in(draft));
+    admind::EventBatch batch;
+    batch.know_reaped(reaped_in(draft));
     try {
         for (const auto& [number, text] : events) {
             if (number != draft.last_bseq + 1) throw Violation("hole in the stream at " + std::to_string(number));
