@@ -1,9 +1,8 @@
 #include "admind/people/account_rules.h"
 
-#include <openssl/sha.h>
-
 #include <algorithm>
 
+#include "admind/people/policies.h"
 #include "admind/stores/pg_values.h"
 
 namespace lumen::admind {
@@ -170,22 +169,10 @@ ResolvedAccount resolve_account(const RuleBook& book, const AccountRules& rules)
 }
 
 PolicyId policy_of(pqxx::transaction_base& transaction, const ResolvedAccount& resolved) {
-    const std::string allowed = sql_ids(resolved.allowed);
-    const std::string needs_consent = sql_ids(resolved.needs_consent);
-    const std::string canonical = std::string(resolved.budget.strict ? "strict" : "soft") + allowed + needs_consent;
-    unsigned char digest[SHA256_DIGEST_LENGTH];
-    SHA256(reinterpret_cast<const unsigned char*>(canonical.data()), canonical.size(), digest);
-    const pqxx::binarystring digest_bytes(digest, sizeof digest);
-
-    const auto known = transaction.exec_params("select id from policies where digest = $1", digest_bytes);
-    if (!known.empty()) return known[0][0].as<PolicyId>();
-    // Two admind may make the same policy at once: the row of the first one counts.
-    return transaction
-        .exec_params1(
-            "insert into policies (strict, allowed, needs_consent, digest) values ($1, $2::bigint[], $3::bigint[], $4)"
-            " on conflict (digest) do update set last_used_at = now() returning id",
-            resolved.budget.strict, allowed, needs_consent, digest_bytes)[0]
-        .as<PolicyId>();
+    const std::string canonical = std::string(resolved.budget.strict ? "strict" : "soft") + sql_ids(resolved.allowed) +
+                                  sql_ids(resolved.needs_consent);
+    return find_or_make_policy(transaction, canonical,
+                               {resolved.budget.strict, false, resolved.allowed, resolved.needs_consent, {}});
 }
 
 namespace {

@@ -1,4 +1,5 @@
 // Groups, for administrators: what they give, who is in them, and whom their rules would take in.
+#include <functional>
 
 #include "admind/people/account_setup.h"
 #include "admind/people/account_view.h"
@@ -245,18 +246,30 @@ Answer settle_member(const Call& call, AccountId account) {
     return {204, nullptr};
 }
 
-}  // namespace
-
-Answer put_member(const Call& call) {
-    Membership found;
+/// Writes down what `change` does to a membership that lumen.yaml does not state; a problem of its own leaves all as it
+/// was.
+Answer change_membership(
+    const Call& call, const std::function<std::optional<Problem>(pqxx::transaction_base&, const Membership&)>& change) {
+    AccountId account = 0;
     {
         PgPool::Lease lease = call.services.postgres.acquire();
         pqxx::work transaction(*lease);
         keep_settings_still(transaction);
-        auto result = find_membership(call, transaction);
-        if (auto* problem = std::get_if<Problem>(&result)) return Answer(std::move(*problem));
-        found = std::get<Membership>(result);
-        if (found.via == "config") return Problem{409, "managed_by_config", "lumen.yaml states this membership."};
+        auto found = find_membership(call, transaction);
+        if (auto* problem = std::get_if<Problem>(&found)) return Answer(std::move(*problem));
+        const auto& membership = std::get<Membership>(found);
+        if (membership.via == "config") return Problem{409, "managed_by_config", "lumen.yaml states this membership."};
+        if (auto refused = change(transaction, membership)) return Answer(std::move(*refused));
+        transaction.commit();
+        account = membership.account;
+    }
+    return settle_member(call, account);
+}
+
+}  // namespace
+
+Answer put_member(const Call& call) {
+    return change_membership(call, [&](pqxx::transaction_base& transaction, const Membership& found) {
         // By hand counts for more than by rule: it stays when the claims change.
         transaction.exec_params0(
             "insert into memberships (account_id, group_id, via) values ($1, $2, 'manual')"
@@ -265,30 +278,22 @@ Answer put_member(const Call& call) {
         audit(transaction, call, "group.member.add", target_of(call.path.at(0)),
               {{"account", id_json(found.account)}, {"via", "manual"}},
               found.via.empty() ? Json(nullptr) : Json{{"account", id_json(found.account)}, {"via", found.via}});
-        transaction.commit();
-    }
-    return settle_member(call, found.account);
+        return std::nullopt;
+    });
 }
 
 Answer delete_member(const Call& call) {
-    Membership found;
-    {
-        PgPool::Lease lease = call.services.postgres.acquire();
-        pqxx::work transaction(*lease);
-        keep_settings_still(transaction);
-        auto result = find_membership(call, transaction);
-        if (auto* problem = std::get_if<Problem>(&result)) return Answer(std::move(*problem));
-        found = std::get<Membership>(result);
-        if (found.via == "config") return Problem{409, "managed_by_config", "lumen.yaml states this membership."};
-        if (found.via == "rule") return Problem{409, "member_by_rule", "A rule of the group takes this account in."};
-        transaction.exec_params0("delete from memberships where account_id = $1 and group_id = $2", found.account,
-                                 found.group);
-        apply_group_rules(transaction, found.account);
-        audit(transaction, call, "group.member.remove", target_of(call.path.at(0)), nullptr,
-              {{"account", id_json(found.account)}, {"via", found.via}});
-        transaction.commit();
-    }
-    return settle_member(call, found.account);
+    return change_membership(
+        call, [&](pqxx::transaction_base& transaction, const Membership& found) -> std::optional<Problem> {
+            if (found.via == "rule")
+                return Problem{409, "member_by_rule", "A rule of the group takes this account in."};
+            transaction.exec_params0("delete from memberships where account_id = $1 and group_id = $2", found.account,
+                                     found.group);
+            apply_group_rules(transaction, found.account);
+            audit(transaction, call, "group.member.remove", target_of(call.path.at(0)), nullptr,
+                  {{"account", id_json(found.account)}, {"via", found.via}});
+            return std::nullopt;
+        });
 }
 
 Answer post_groups_match(const Call& call) {

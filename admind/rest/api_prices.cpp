@@ -87,21 +87,6 @@ std::vector<PricePoint> living_points(const std::vector<StoredPrice>& stored, st
     return points;
 }
 
-void overlay(Price& price, const WrittenPrice& change) {
-    const auto take = [](NanoCoins& to, const std::optional<NanoCoins>& from) {
-        if (from) to = *from;
-    };
-    take(price.input_per_million, change.input);
-    take(price.cached_per_million, change.cached);
-    take(price.cache_write_per_million, change.cache_write);
-    take(price.output_per_million, change.output);
-    take(price.reasoning_per_million, change.reasoning);
-    take(price.characters_per_million, change.characters);
-    take(price.audio_per_hour, change.audio_hour);
-    take(price.image, change.image);
-    take(price.request, change.request);
-}
-
 std::optional<Json> find_price(const std::vector<StoredPrice>& prices, std::int64_t from_ms, std::int64_t now_ms) {
     std::optional<Json> found;
     for (const StoredPrice& one : prices) {

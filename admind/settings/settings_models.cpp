@@ -45,20 +45,37 @@ WrittenPrice read_meters(Section& section) {
 
 namespace {
 
+struct Meter {
+    std::optional<NanoCoins> WrittenPrice::*written;
+    NanoCoins Price::*price;
+};
+constexpr Meter kMeters[] = {
+    {&WrittenPrice::input, &Price::input_per_million},
+    {&WrittenPrice::cached, &Price::cached_per_million},
+    {&WrittenPrice::cache_write, &Price::cache_write_per_million},
+    {&WrittenPrice::output, &Price::output_per_million},
+    {&WrittenPrice::reasoning, &Price::reasoning_per_million},
+    {&WrittenPrice::characters, &Price::characters_per_million},
+    {&WrittenPrice::audio_hour, &Price::audio_per_hour},
+    {&WrittenPrice::image, &Price::image},
+    {&WrittenPrice::request, &Price::request},
+};
+
+}  // namespace
+
 void overlay(WrittenPrice& base, const WrittenPrice& change) {
-    const auto take = [](std::optional<NanoCoins>& to, const std::optional<NanoCoins>& from) {
-        if (from) to = from;
-    };
-    take(base.input, change.input);
-    take(base.cached, change.cached);
-    take(base.cache_write, change.cache_write);
-    take(base.output, change.output);
-    take(base.reasoning, change.reasoning);
-    take(base.characters, change.characters);
-    take(base.audio_hour, change.audio_hour);
-    take(base.image, change.image);
-    take(base.request, change.request);
+    for (const Meter& meter : kMeters) {
+        if (change.*meter.written) base.*meter.written = change.*meter.written;
+    }
 }
+
+void overlay(Price& base, const WrittenPrice& change) {
+    for (const Meter& meter : kMeters) {
+        if (change.*meter.written) base.*meter.price = *(change.*meter.written);
+    }
+}
+
+namespace {
 
 Price complete(const WrittenPrice& written) {
     constexpr NanoCoins kFree;

@@ -33,4 +33,8 @@ struct WrittenPrice {
 };
 WrittenPrice read_meters(Section& section);
 
+/// What is written in `change` takes the place of what was.
+void overlay(WrittenPrice& base, const WrittenPrice& change);
+void overlay(Price& base, const WrittenPrice& change);
+
 }  // namespace lumen::admind
