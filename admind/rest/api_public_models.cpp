@@ -26,13 +26,18 @@ struct Surroundings {
     std::unordered_map<EndpointId, EndpointReport> reports;
 };
 
-Surroundings read_surroundings(const Call& call, pqxx::transaction_base& transaction) {
+/// Of all models, or of one.
+Surroundings read_surroundings(const Call& call, pqxx::transaction_base& transaction, std::optional<ModelId> only) {
+    const std::string model = only ? std::to_string(*only) : std::string();
     Surroundings all;
-    for (const auto& row : transaction.exec("select model_id, id, name from endpoints where not removed order by id")) {
+    for (const auto& row : transaction.exec_params("select model_id, id, name from endpoints where not removed"
+                                                   " and ($1 = '' or model_id = nullif($1, '')::bigint) order by id",
+                                                   model)) {
         all.endpoints[row[0].as<ModelId>()].push_back({row[1].as<EndpointId>(), row[2].as<std::string>()});
     }
-    for (const auto& row : transaction.exec("select model_id, meter, nano from prices where valid @> now()"
-                                            " order by meter")) {
+    for (const auto& row : transaction.exec_params("select model_id, meter, nano from prices where valid @> now()"
+                                                   " and ($1 = '' or model_id = nullif($1, '')::bigint) order by meter",
+                                                   model)) {
         all.prices[row[0].as<ModelId>()][row[1].as<std::string>()] = coins_json(NanoCoins(row[2].as<std::int64_t>()));
     }
     if (call.services.recent_requests != nullptr) all.counts = call.services.recent_requests->counts(transaction);
@@ -140,7 +145,7 @@ Answer get_models(const Call& call) {
             own.emplace(std::move(name), std::move(row));
         }
     }
-    const Surroundings all = read_surroundings(call, transaction);
+    const Surroundings all = read_surroundings(call, transaction, std::nullopt);
     Json data = Json::array();
     for (const auto& row : transaction.exec(std::string(kModels) + " and not disabled order by name limit " +
                                             std::to_string(kMostModels))) {
@@ -161,15 +166,14 @@ Answer get_model(const Call& call) {
     pqxx::work transaction(*lease);
     const auto rows = transaction.exec_params(std::string(kModels) + " and name = $1", call.path.at(0));
     if (rows.empty()) return not_found();
-    const Json own = is_user(call)
-                         ? model_of_account(call, transaction, call.caller.account, rows[0]["id"].as<ModelId>())
-                         : Json(nullptr);
+    const auto id = rows[0]["id"].as<ModelId>();
+    const Json own = is_user(call) ? model_of_account(call, transaction, call.caller.account, id) : Json(nullptr);
     if (rows[0]["hide_when_blocked"].as<bool>() && is_blocked(own)) return not_found();
-    const Surroundings all = read_surroundings(call, transaction);
+    const Surroundings all = read_surroundings(call, transaction, id);
     Json model = model_json(rows[0], all);
     if (!own.is_null()) add_own(model, own);
     if (is_user(call) && call.caller.is_admin) {
-        const auto endpoints = all.endpoints.find(rows[0]["id"].as<ModelId>());
+        const auto endpoints = all.endpoints.find(id);
         model["endpoint_states"] =
             endpoints == all.endpoints.end() ? Json::array() : endpoint_states(endpoints->second, all);
     }

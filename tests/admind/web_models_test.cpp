@@ -74,6 +74,30 @@ TEST(Models, use_is_added_up_per_model_and_makes_the_favorite) {
     admind().execute("delete from usage_quarter where account_id = " + person.account);
 }
 
+/// What a problem says, but for the request it was of.
+Json without_request(HttpReply reply) {
+    reply.body.erase("request_id");
+    return std::move(reply.body);
+}
+
+TEST(Models, D7_a_hidden_model_and_its_readme_answer_as_one_that_nobody_has) {
+    const auto person = admind().new_person();
+    for (const char* path : {"/api/v1/models/", "/api/v1/readmes/"}) {
+        const std::string hidden = std::string(path) + "hidden";
+        const std::string unknown = std::string(path) + "nothing-of-this-name";
+        const std::string plain = std::string(path) + "plain";
+        EXPECT_EQ(admind().call("GET", hidden, {}).status, 404) << path;
+        EXPECT_EQ(without_request(admind().call("GET", hidden, {})),
+                  without_request(admind().call("GET", unknown, {})));
+        EXPECT_EQ(without_request(person.call("GET", hidden)), without_request(person.call("GET", unknown)));
+        EXPECT_NE(person.call("GET", plain).status, 404) << "there is such a model: " << path;
+    }
+    admind().execute("update account_rules set allowed = array(select 'hidden'::text) where account_id = " +
+                     person.account);
+    EXPECT_EQ(person.call("GET", "/api/v1/models/hidden").status, 200);
+    EXPECT_EQ(person.call("GET", "/api/v1/readmes/hidden").code(), "readme_unavailable") << "it names no page";
+}
+
 TEST(Consent, is_given_once_and_reaches_the_gate) {
     const auto person = admind().new_person();
     const HttpReply first = consent(person, "asks");
