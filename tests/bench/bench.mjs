@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { buildDir } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { BareNginx } from './bare_nginx.mjs';
-import { median, Worker, wrk } from './measure.mjs';
+import { median, openLoop, runBeforeOthers, Worker, wrk } from './measure.mjs';
 import { idleAccounts, openViewers, timeToShow } from './live_viewers.mjs';
 import { authRequestNginx, luaNginx, roundTripNginx } from './rivals.mjs';
 import { openStreams, readStreams } from './streams.mjs';
@@ -146,27 +146,30 @@ async function latency() {
   });
 }
 
-/// Time of a request while half as many come as the gate's one worker could take, alternating.
+/// Time of a request while half as many come as the gate's one worker could take, at a constant rate and each counted from
+/// the moment it was due; alternating, with real-time priority where that is allowed. `load_lateness` is how late the load itself was: what of a tail is the machine's.
 async function half() {
   return withBoth(async ({ stack, bare, key }) => {
     await stack.redis('CONFIG', 'SET', 'appendfsync', 'everysec');
     const full = await wrk({ url: `${stack.url}/v1/chat/completions`, key, connections: CONNECTIONS, seconds });
-    const perS = full.requests / full.seconds / 2;
-    const run = (side) => wrk({
-      url: `${side.url}/v1/chat/completions`, key, connections: CONNECTIONS, seconds, pauseMs: (1000 * CONNECTIONS) / perS,
-    });
+    const rate = Math.round(full.requests / full.seconds / 2);
+    const pids = [...bare.workers(), ...stack.workers(), stack.server('redis').pid, ...stack.modelServers.map(({ pid }) => pid)];
+    const beforeOthers = runBeforeOthers(pids);
+    const run = (side) => openLoop({ url: side.url, key, rate, seconds, connections: CONNECTIONS, beforeOthers });
     await run(bare);
     const pairs = [];
     for (let i = 0; i < rounds; i++) pairs.push({ bare: await run(bare), gate: await run(stack) });
-    const of = (side, percentile) => median(pairs.map((pair) => pair[side].latencyUs[percentile]));
+    const of = (side, what) => Object.fromEntries(['p50', 'p90', 'p99', 'max'].map((percentile) =>
+      [`${percentile}_us`, median(pairs.map((pair) => pair[side][what][percentile]))]));
     return {
+      before_others: beforeOthers ? 'yes' : 'no, needs root',
       full_requests_per_s: full.requests / full.seconds,
-      requests_per_s: median(pairs.map(({ gate }) => gate.requests / gate.seconds)),
-      bare_median_us: of('bare', 'p50'),
-      gate_median_us: of('gate', 'p50'),
-      bare_p99_us: of('bare', 'p99'),
-      gate_p99_us: of('gate', 'p99'),
-      added_p99_us: median(pairs.map(({ bare: without, gate: with_ }) => with_.latencyUs.p99 - without.latencyUs.p99)),
+      requests_per_s: rate,
+      bare: of('bare', 'latency_us'),
+      gate: of('gate', 'latency_us'),
+      load_lateness: of('gate', 'own_lateness_us'),
+      added_p99_us: median(pairs.map((pair) => pair.gate.latency_us.p99 - pair.bare.latency_us.p99)),
+      added_p99_least_us: Math.min(...pairs.map((pair) => pair.gate.latency_us.p99 - pair.bare.latency_us.p99)),
     };
   });
 }

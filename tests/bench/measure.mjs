@@ -1,8 +1,9 @@
 // Readings: CPU and memory of a process as the kernel accounts them, and load by wrk.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { buildDir } from '../harness/machine.mjs';
 
 export function median(numbers) {
   const sorted = [...numbers].sort((a, b) => a - b);
@@ -28,9 +29,8 @@ export const chatBody = JSON.stringify({
 });
 
 /// Keep-alive POSTs for some seconds from one thread: {requests, seconds, latencyUs: {p50, p99}}. Any answer that is not
-/// 2xx, and any broken connection, fails the run: a refusal is cheap and would flatter. With `pauseMs` each connection rests
-/// for that long between two requests, on average.
-export async function wrk({ url, key, connections, seconds, pauseMs = 0 }) {
+/// 2xx, and any broken connection, fails the run: a refusal is cheap and would flatter.
+export async function wrk({ url, key, connections, seconds }) {
   const dir = mkdtempSync(path.join(tmpdir(), 'lumen-wrk-'));
   const script = path.join(dir, 'post.lua');
   writeFileSync(script, `
@@ -38,7 +38,6 @@ wrk.method = "POST"
 wrk.body = [==[${chatBody}]==]
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer ${key}"
-${pauseMs > 0 ? `delay = function() return math.random(0, ${Math.round(2 * pauseMs)}) end` : ''}
 done = function(summary, latency)
   local e = summary.errors
   io.write(string.format('\\n{"requests":%d,"seconds":%f,"errors":%d,"p50":%d,"p99":%d}\\n', summary.requests,
@@ -59,4 +58,26 @@ end
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
+}
+
+/// Runs before everything that has no real-time priority: on a shared machine what is measured is else how long others keep
+/// the processor. False: this user may not do that.
+export function runBeforeOthers(pids) {
+  const tried = pids.map((pid) => spawnSync('chrt', ['--fifo', '--all-tasks', '--pid', '10', String(pid)]).status);
+  return tried.every((status) => status === 0);
+}
+
+/// Requests at a constant rate, each counted from the moment it was due (open_loop.cpp): {requests, latency_us,
+/// own_lateness_us}, both {p50, p90, p99, max}.
+export async function openLoop({ url, key, connections, seconds, rate, beforeOthers }) {
+  const command = [...(beforeOthers ? ['chrt', '--fifo', '10'] : []), path.join(buildDir, 'tests/bench/open_loop'),
+    ...[new URL(url).port, key, rate, seconds, connections].map(String)];
+  return new Promise((resolve, reject) => {
+    const child = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
+    let text = '';
+    child.stdout.setEncoding('utf8').on('data', (part) => { text += part; });
+    child.on('error', reject);
+    child.on('close', (code) => (code === 0 ? resolve(JSON.parse(text)) : reject(new Error(`open_loop: exit ${code}`))));
+    child.stdin.end(chatBody);
+  });
 }
