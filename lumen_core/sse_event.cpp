@@ -153,16 +153,15 @@ bool has_facts_by_type(std::string_view type) noexcept {
 /// How most servers write in each chunk that the usage is yet to come.
 constexpr std::string_view kNoUsageYet[] = {R"(,"usage":null})", R"(, "usage": null})"};
 
-/// The bytes of a last member `usage` that is null, with the comma before it, if it is the only one that is looked for
-/// in a chunk: most chunks of a stream are such, and need no closer look. 0: it is not so, or not as plain.
+/// The bytes of a last member `usage` that is null, with the comma before it: most chunks of a stream are such, and where
+/// that is all that was looked for they need no closer look. 0: it is not so, or not as plain.
 std::size_t null_usage_at_end(std::string_view data) noexcept {
     for (const std::string_view end : kNoUsageYet) {
         if (data.size() <= end.size() || data.substr(data.size() - end.size()) != end) continue;
         data.remove_suffix(end.size());
         const char last = data.back();  // of the member before: whether in a string or not, it must end here
         const bool plain = data.front() == '{' && (last == '}' || last == ']' || last == '"' || last == 'l');
-        const bool alone = data.find(R"("usage")") == data.npos && data.find(R"("error")") == data.npos;
-        return plain && alone ? end.size() - 1 : 0;
+        return plain ? end.size() - 1 : 0;
     }
     return 0;
 }
@@ -253,6 +252,7 @@ std::string_view SseEventReader::collect_data(std::string_view event) {
 bool SseEventReader::scan_members(std::string_view data) {
     const Form form = form_of(operation_);
     bool has_facts = form != Form::chunks && has_facts_by_type(event_name_);
+    facts_seen_ = 0;
     std::uint64_t reasoning_bytes = 0;
     std::uint64_t reasoning_content_bytes = 0;
 
@@ -270,6 +270,7 @@ bool SseEventReader::scan_members(std::string_view data) {
         if (name == Name::other) continue;
         if (name == Name::facts) {
             has_facts = true;
+            ++facts_seen_;
             continue;
         }
         const char* const value = skip_space(at, end);
@@ -289,7 +290,7 @@ bool SseEventReader::scan_members(std::string_view data) {
 
 /// A chunk of chat/completions or completions.
 void SseEventReader::read_chunk(std::string_view data) {
-    if (const std::size_t bytes = null_usage_at_end(data); bytes > 0) {
+    if (const std::size_t bytes = facts_seen_ == 1 ? null_usage_at_end(data) : 0; bytes > 0) {
         mark_usage_member(data.size() - 1 - bytes, data.size() - 1);
         return;
     }

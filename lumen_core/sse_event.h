@@ -68,6 +68,7 @@ class SseEventReader {
     MessageCounts message_counts_;
     bool message_delta_seen_ = false;
     bool finishes_choice_ = false;  // the event being read has a finish_reason
+    std::size_t facts_seen_ = 0;    // members `usage` and `error` in it, wherever they are
     std::string_view event_name_;   // of the event being read
     std::vector<DataLine> data_lines_;
     std::string joined_data_;  // of events with several data lines

@@ -112,7 +112,7 @@ bool take_text(Request& request, ngx_buf_t& buf) {
     AnswerState& answer = *request.metering.answer;
     if (request.first_byte_us == 0) request.first_byte_us = monotonic_us();
     answer.before = metered_so_far(request.metering);
-    StreamOutput out;
+    static StreamOutput out;  // a worker reads one buffer at a time, into memory that it keeps
     request.metering.stream->feed(bytes_of(buf), out);
     meter_stream(request);
     collect(answer, out);
