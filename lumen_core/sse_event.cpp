@@ -153,8 +153,8 @@ bool has_facts_by_type(std::string_view type) noexcept {
 /// How most servers write in each chunk that the usage is yet to come.
 constexpr std::string_view kNoUsageYet[] = {R"(,"usage":null})", R"(, "usage": null})"};
 
-/// The bytes of a last member `usage` that is null, with the comma before it: most chunks of a stream are such, and where
-/// that is all that was looked for they need no closer look. 0: it is not so, or not as plain.
+/// The bytes of a last member `usage` that is null, with the comma before it: most chunks of a stream are such, and
+/// where that is all that was looked for they need no closer look. 0: it is not so, or not as plain.
 std::size_t null_usage_at_end(std::string_view data) noexcept {
     for (const std::string_view end : kNoUsageYet) {
         if (data.size() <= end.size() || data.substr(data.size() - end.size()) != end) continue;

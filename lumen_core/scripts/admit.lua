@@ -108,23 +108,23 @@ local function admit(meta, of_account, of_key, request, policies, hold, rest_of_
   -- 12, 13
   local left = '- -'
   if limits or key_limits then
-    local scopes = unpack_scopes(limits, key_limits)
-    local function too_many(scope, in_flight)
-      return scope and scope[CONCURRENCY] > 0 and tonumber(in_flight) >= scope[CONCURRENCY]
+    local account_rates, key_rates = unpack_limits(limits), unpack_limits(key_limits)
+    local most, key_most = account_rates and account_rates[CONCURRENCY] or 0, key_rates and key_rates[CONCURRENCY] or 0
+    if most > 0 and tonumber(nh) >= most or key_most > 0 and tonumber(key_nh) >= key_most then
+      return refuse(of_key, 'CONC')
     end
-    if too_many(scopes[1], nh) or too_many(scopes[2], key_nh) then return refuse(of_key, 'CONC') end
-    local requests_wait_us, requests = take(scopes, REQUESTS, 1)
-    local tokens_wait_us, tokens_left = take(scopes, TOKENS, tonumber(tokens))
+    local requests_wait_us, requests = take(account_rates, key_rates, REQUESTS, 1)
+    local tokens_wait_us, tokens_left = take(account_rates, key_rates, TOKENS, tonumber(tokens))
     if not tokens_wait_us then return refuse(of_key, 'TOOLARGE') end
     -- The longest wait of all: after it, all of them let this request pass.
     local wait_us = math.max(requests_wait_us, tokens_wait_us)
     if wait_us > 0 then
       return refuse(of_key,
-        (requests_wait_us > 0 and 'RPM ' or 'TPM ') .. string.format('%.0f ', wait_us) ..
+        (requests_wait_us > 0 and 'RPM ' or 'TPM ') .. string.format('%d ', wait_us) ..
         standing_rates(limits, key_limits))
     end
     left = requests .. ' ' .. tokens_left
-    limits, key_limits = limits and pack_limits(scopes[1]), key_limits and pack_limits(scopes[2])
+    limits, key_limits = account_rates and pack_limits(account_rates), key_rates and pack_limits(key_rates)
   end
 
   -- `held` never passes M, so its sum is exact as a number; one write a hash is cheaper than two, and so is a number
