@@ -243,6 +243,11 @@ HttpAnswer unavailable() {
     return refusal_answer(Refusal::billing_unavailable, details);
 }
 
+void log_failure(const HttpRequest& request, const char* what) {
+    Poco::Logger::get("http").error("request failed: request=" + request.id + " path=" + request.path +
+                                    " error=" + what);
+}
+
 }  // namespace
 
 bool is_gate_path(const std::string& path) noexcept {
@@ -258,9 +263,11 @@ HttpAnswer answer_gate_request(const Services& services, const HttpRequest& requ
         return unavailable();
     } catch (const RedisUnavailable&) {
         return unavailable();
+    } catch (const pqxx::sql_error& problem) {
+        log_failure(request, problem.what());
+        return gave_way(problem) ? unavailable() : refusal_answer(Refusal::internal_error);
     } catch (const std::exception& problem) {
-        Poco::Logger::get("http").error("request failed: request=" + request.id + " path=" + request.path +
-                                        " error=" + problem.what());
+        log_failure(request, problem.what());
         return refusal_answer(Refusal::internal_error);
     }
 }

@@ -284,6 +284,10 @@ Answer unavailable(const char* code, const char* detail) {
     return answer;
 }
 
+Answer internal_error() {
+    return Answer(Problem{500, "internal_error", "Something went wrong here; the log names this request."});
+}
+
 void log_failure(const HttpRequest& request, const char* what) {
     Poco::Logger::get("http").error("request failed: request=" + request.id + " method=" + request.method +
                                     " path=" + request.path + " error=" + what);
@@ -298,11 +302,16 @@ Answer answer_or_say_why(const Services& services, const HttpRequest& request) {
         return unavailable("database_unavailable", "The database is away. Try again in a moment.");
     } catch (const pqxx::in_doubt_error&) {
         return unavailable("database_unavailable", "It is not known whether this was recorded. Repeat it.");
+    } catch (const pqxx::sql_error& problem) {
+        log_failure(request, problem.what());
+        if (gave_way(problem))
+            return unavailable("database_unavailable", "The database is busy. Try again in a moment.");
+        return internal_error();
     } catch (const RedisUnavailable&) {
         return unavailable("redis_unavailable", "Redis is away. Try again in a moment.");
     } catch (const std::exception& problem) {
         log_failure(request, problem.what());
-        return Answer(Problem{500, "internal_error", "Something went wrong here; the log names this request."});
+        return internal_error();
     }
 }
 

@@ -124,11 +124,6 @@ std::optional<std::string> apply_next(pqxx::connection& connection, const std::v
     return std::string(todo.front()->name);
 }
 
-/// query_canceled (by the time-out), lock_not_available, deadlock_detected
-bool met_a_lock(const pqxx::sql_error& error) {
-    return error.sqlstate() == "57014" || error.sqlstate() == "55P03" || error.sqlstate() == "40P01";
-}
-
 }  // namespace
 
 std::vector<std::string> migrate(const std::string& database_url, const std::vector<Migration>& all,
@@ -146,7 +141,7 @@ std::vector<std::string> migrate(const std::string& database_url, const std::vec
             deadline = std::chrono::steady_clock::now() + patience;
             continue;
         } catch (const pqxx::sql_error& error) {
-            if (!met_a_lock(error)) throw;
+            if (!gave_way(error)) throw;
         }
         if (std::chrono::steady_clock::now() >= deadline) {
             throw std::runtime_error(

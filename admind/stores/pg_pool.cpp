@@ -41,6 +41,11 @@ bool went_stale(pqxx::connection& connection) {
 
 }  // namespace
 
+bool gave_way(const pqxx::sql_error& error) {
+    const std::string& state = error.sqlstate();
+    return state == "57014" || state == "55P03" || state == "40P01" || state == "40001";
+}
+
 std::string connection_string(const std::string& url) {
     if (is_uri(url)) {
         const char separator = url.find('?') == std::string::npos ? '?' : '&';

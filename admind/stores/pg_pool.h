@@ -17,6 +17,10 @@ struct DatabaseUnavailable : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+/// Others stood in the way of a statement for too long, or it was in the circle of a deadlock: its transaction has
+/// changed nothing and may be repeated. (query_canceled, lock_not_available, deadlock_detected, serialization_failure)
+bool gave_way(const pqxx::sql_error& error);
+
 /// `url` (a URI or libpq keywords) with our time-outs as session options; for connections outside a pool.
 std::string connection_string(const std::string& url);
 
