@@ -2,6 +2,17 @@
 
 namespace lumen {
 
+bool is_request_id(std::string_view text) noexcept {
+    if (text.size() != RequestId().text.size()) return false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        if (dash ? c != '-' : !hex) return false;
+    }
+    return true;
+}
+
 RequestId make_request_id(std::int64_t unix_ms, const std::array<std::uint8_t, 10>& random) noexcept {
     std::array<std::uint8_t, 16> bytes{};
     const auto time = static_cast<std::uint64_t>(unix_ms);

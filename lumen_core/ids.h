@@ -23,6 +23,9 @@ struct RequestId {
     std::string_view view() const noexcept { return {text.data(), text.size()}; }
 };
 
+/// A UUID in that form, of any version: what a caller sends as one.
+bool is_request_id(std::string_view text) noexcept;
+
 /// UUIDv7 (RFC 9562 §5.7) of a time and 10 random bytes: ids of one host sort by time, which keeps indexes small.
 RequestId make_request_id(std::int64_t unix_ms, const std::array<std::uint8_t, 10>& random) noexcept;
 

@@ -3,17 +3,10 @@
 #include <cstring>
 
 namespace lumen {
-namespace {
-
-bool is_space(char c) noexcept {
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-}  // namespace
 
 std::string_view trim_json_space(std::string_view text) noexcept {
-    while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-    while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+    while (!text.empty() && is_json_space(text.front())) text.remove_prefix(1);
+    while (!text.empty() && is_json_space(text.back())) text.remove_suffix(1);
     return text;
 }
 
@@ -62,7 +55,7 @@ bool JsonMembers::fail() noexcept {
 }
 
 void JsonMembers::skip_space() noexcept {
-    while (at_ < text_.size() && is_space(text_[at_])) ++at_;
+    while (at_ < text_.size() && is_json_space(text_[at_])) ++at_;
 }
 
 bool JsonMembers::skip_string() noexcept {

@@ -9,15 +9,13 @@
 #include <cstring>
 #include <utility>
 
+#include "lumen_core/json_members.h"
+
 namespace lumen {
 namespace {
 
 /// A length in seconds, or a type; longer text is none.
 constexpr std::size_t kMaxNamedBytes = 64;
-
-bool is_space(char c) noexcept {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
 
 /// By byte: those of JSON's structure, and the quote.
 constexpr std::array<bool, 256> kMeansSomething = [] {
@@ -122,10 +120,10 @@ void JsonMeter::take_in_string(std::string_view run) {
 const char* JsonMeter::take_plain(const char* at, const char* end) {
     const char* const begin = at;
     while (at != end && !kMeansSomething[static_cast<unsigned char>(*at)]) ++at;
-    if (depth_ == 0) broken_ = broken_ || !std::all_of(begin, at, is_space);
+    if (depth_ == 0) broken_ = broken_ || !std::all_of(begin, at, is_json_space);
     if (in_wanted_) {
         for (const char* c = begin; c != at && named_.size() < kMaxNamedBytes; ++c) {
-            if (!is_space(*c)) named_ += *c;
+            if (!is_json_space(*c)) named_ += *c;
         }
     }
     return at;

@@ -9,7 +9,7 @@ namespace lumen::admind {
 
 namespace {
 
-constexpr std::size_t kEventsPerRead = 10'000;
+constexpr std::size_t kEventsPerQuery = 10'000;
 
 std::optional<std::int64_t> number_of(std::string_view text) {
     std::int64_t value = 0;
@@ -108,7 +108,7 @@ std::string redis_ahead(RedisLink& redis, const BucketBook& book, const StreamPo
 
 bool stream_unbroken(RedisLink& redis, Bucket bucket, std::int64_t last_bseq, std::int64_t bseq) {
     const std::string stream = bucket_key(bucket, "events");
-    const std::string count = std::to_string(kEventsPerRead);
+    const std::string count = std::to_string(kEventsPerQuery);
     while (last_bseq < bseq) {
         const RedisReply entries =
             redis.command({"XRANGE", stream, std::to_string(last_bseq + 1) + "-0", "+", "COUNT", count});

@@ -10,7 +10,7 @@ namespace lumen::admind {
 namespace {
 
 constexpr const char* kHoldsPerScan = "1000";
-constexpr std::size_t kCallsPerPipeline = 1000;
+constexpr std::size_t kReapsPerPipeline = 1000;
 
 struct DeadHold {
     RequestId request;
@@ -72,8 +72,8 @@ std::int64_t HoldReaper::reap_bucket(Bucket bucket, std::int64_t now_ms) {
         cursor = std::string(reply_text(scan->element[0]));
     } while (cursor != "0");
     std::int64_t reaped = 0;
-    for (std::size_t first = 0; first < dead.size(); first += kCallsPerPipeline) {
-        const std::size_t end = std::min(dead.size(), first + kCallsPerPipeline);
+    for (std::size_t first = 0; first < dead.size(); first += kReapsPerPipeline) {
+        const std::size_t end = std::min(dead.size(), first + kReapsPerPipeline);
         for (std::size_t i = first; i < end; ++i) {
             ReapCall call(dead[i].request, dead[i].account, dead[i].key);
             redis_.append(call);

@@ -5,7 +5,7 @@
 namespace lumen::admind {
 
 namespace {
-constexpr std::int64_t kHourMs = 3'600'000;
+constexpr std::int64_t kRefillMs = 3'600'000;  // wallets are refilled on the hour
 }
 
 std::optional<Wallet> read_wallet(pqxx::transaction_base& transaction, AccountId account) {
@@ -69,7 +69,7 @@ Json budget_json(const Wallet& wallet, const LiveBalance& amounts, const std::st
             {"available", shown(amounts.balance)},
             {"running", counts ? amounts.running : 0},
             {"refill_per_hour", refills ? coins_json(wallet.rate) : Json(nullptr)},
-            {"next_refill_at", refills ? Json(utc_text((now_ms / kHourMs + 1) * kHourMs)) : Json(nullptr)},
+            {"next_refill_at", refills ? Json(utc_text((now_ms / kRefillMs + 1) * kRefillMs)) : Json(nullptr)},
             {"source", source.empty() ? Json(nullptr) : Json(source)}};
 }
 

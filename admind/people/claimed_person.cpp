@@ -8,11 +8,6 @@ namespace {
 
 constexpr std::size_t kLongestNameBytes = 200;
 
-std::string text_of(const Json& object, const char* name) {
-    const auto member = object.find(name);
-    return member != object.end() && member->is_string() ? member->get<std::string>() : std::string();
-}
-
 /// Without control characters and cut at a character's end.
 std::string as_name(const std::string& text) {
     std::string name;
@@ -31,8 +26,9 @@ std::string as_name(const std::string& text) {
 }
 
 std::string name_of(const Json& claims, const std::string& email) {
-    const std::string both = text_of(claims, "given_name") + " " + text_of(claims, "family_name");
-    for (const std::string& candidate : {text_of(claims, "name"), both, text_of(claims, "preferred_username")}) {
+    const std::string both = text_member(claims, "given_name") + " " + text_member(claims, "family_name");
+    for (const std::string& candidate :
+         {text_member(claims, "name"), both, text_member(claims, "preferred_username")}) {
         std::string name = as_name(candidate);
         if (!name.empty()) return name;
     }
@@ -43,7 +39,7 @@ std::string name_of(const Json& claims, const std::string& email) {
 
 ClaimedPerson claimed_person(const Json& claims) {
     ClaimedPerson person;
-    const std::string email = normalised_email(text_of(claims, "email"));
+    const std::string email = normalised_email(text_member(claims, "email"));
     constexpr std::size_t kLongestEmail = 254;
     if (is_email(email) && email.size() <= kLongestEmail) person.email = email;
     person.name = name_of(claims, person.email);

@@ -31,11 +31,6 @@ Json object_from(const Fetched& fetched, const char* what) {
     return std::move(*json);
 }
 
-std::string text_of(const Json& object, const char* name) {
-    const auto member = object.find(name);
-    return member != object.end() && member->is_string() ? member->get<std::string>() : std::string();
-}
-
 std::string host_of(const std::string& url) {
     const auto parsed = parse_web_url(url.substr(0, url.find('?')));
     if (!parsed) return "";
@@ -47,7 +42,7 @@ std::string host_of(const std::string& url) {
 
 /// An endpoint of the document; the hosts that it names may be asked from now on, under the same rules as the document.
 std::string endpoint(const Json& document, const char* name, FetchRules& rules) {
-    std::string url = text_of(document, name);
+    std::string url = text_member(document, name);
     if (url.empty()) return url;
     const bool is_https = url.compare(0, 8, "https://") == 0;
     const std::string host = host_of(url);
@@ -81,7 +76,7 @@ bool takes_basic(const Json& document) {
 ProviderMetadata discover(const std::string& url) {
     ProviderMetadata metadata;
     const Json document = discovery_document(url, metadata.rules);
-    metadata.issuer = text_of(document, "issuer");
+    metadata.issuer = text_member(document, "issuer");
     metadata.authorization_endpoint = endpoint(document, "authorization_endpoint", metadata.rules);
     metadata.token_endpoint = endpoint(document, "token_endpoint", metadata.rules);
     metadata.jwks_uri = endpoint(document, "jwks_uri", metadata.rules);
@@ -127,7 +122,7 @@ Json exchange_code(const OauthSettings& settings, const ProviderMetadata& metada
 void add_userinfo(const ProviderMetadata& metadata, const std::string& access_token, Json& claims) {
     if (metadata.userinfo_endpoint.empty() || access_token.empty()) return;
     const Json more = object_from(get(metadata.userinfo_endpoint, metadata.rules, access_token), "userinfo");
-    if (text_of(more, "sub") != text_of(claims, "sub")) throw ProviderError("userinfo: of another subject");
+    if (text_member(more, "sub") != text_member(claims, "sub")) throw ProviderError("userinfo: of another subject");
     for (const auto& [name, value] : more.items()) {
         if (!claims.contains(name)) claims[name] = value;
     }
@@ -202,9 +197,9 @@ Json OidcProvider::redeem(const OauthSettings& settings, const CodeGrant& grant)
     expected.issuer = provider.issuer;
     expected.client_id = settings.client_id;
     expected.nonce = grant.nonce;
-    expected.access_token = text_of(tokens, "access_token");
+    expected.access_token = text_member(tokens, "access_token");
     expected.now_s = unix_ms_now() / 1000;
-    Json claims = verified(provider, text_of(tokens, "id_token"), expected);
+    Json claims = verified(provider, text_member(tokens, "id_token"), expected);
     add_userinfo(provider, expected.access_token, claims);
     return claims;
 }

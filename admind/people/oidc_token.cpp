@@ -39,13 +39,8 @@ const unsigned char* octets(std::string_view bytes) {
     return reinterpret_cast<const unsigned char*>(bytes.data());
 }
 
-std::string text_of(const Json& object, const char* name) {
-    const auto member = object.find(name);
-    return member != object.end() && member->is_string() ? member->get<std::string>() : std::string();
-}
-
 std::optional<std::string> bytes_of(const Json& object, const char* name) {
-    const std::string text = text_of(object, name);
+    const std::string text = text_member(object, name);
     return text.empty() ? std::nullopt : base64url_decoded(text);
 }
 
@@ -78,7 +73,8 @@ std::shared_ptr<EVP_PKEY> rsa_key(const Json& jwk) {
 std::shared_ptr<EVP_PKEY> p256_key(const Json& jwk) {
     const auto x = bytes_of(jwk, "x");
     const auto y = bytes_of(jwk, "y");
-    if (text_of(jwk, "crv") != "P-256" || !x || !y || x->size() != kCoordinateBytes || y->size() != kCoordinateBytes) {
+    if (text_member(jwk, "crv") != "P-256" || !x || !y || x->size() != kCoordinateBytes ||
+        y->size() != kCoordinateBytes) {
         return nullptr;
     }
     const std::string point = '\x04' + *x + *y;
@@ -146,12 +142,12 @@ std::optional<Parts> split(std::string_view token) {
 }
 
 std::optional<TokenFault> check_signature(const Parts& parts, const std::vector<ProviderKey>& keys) {
-    const std::string name = text_of(parts.header, "alg");
+    const std::string name = text_member(parts.header, "alg");
     if (name != "RS256" && name != "ES256") return TokenFault::algorithm;
     // An extension that must be understood, and is not.
     if (parts.header.contains("crit")) return TokenFault::malformed;
     const Algorithm algorithm = name == "RS256" ? Algorithm::rs256 : Algorithm::es256;
-    const std::string id = text_of(parts.header, "kid");
+    const std::string id = text_member(parts.header, "kid");
     bool tried = false;
     for (const ProviderKey& key : keys) {
         if (key.algorithm != algorithm || (!id.empty() && key.id != id)) continue;
@@ -177,14 +173,14 @@ bool audience_holds(const Json& claims, const std::string& client, bool& several
 }
 
 std::optional<TokenFault> check_parties(const Json& claims, const TokenExpectations& expected) {
-    if (text_of(claims, "iss") != expected.issuer || expected.issuer.empty()) return TokenFault::issuer;
+    if (text_member(claims, "iss") != expected.issuer || expected.issuer.empty()) return TokenFault::issuer;
     bool several = false;
     if (!audience_holds(claims, expected.client_id, several)) return TokenFault::audience;
     const bool has_party = claims.contains("azp");
-    if ((has_party && text_of(claims, "azp") != expected.client_id) || (several && !has_party)) {
+    if ((has_party && text_member(claims, "azp") != expected.client_id) || (several && !has_party)) {
         return TokenFault::authorized_party;
     }
-    const std::string subject = text_of(claims, "sub");
+    const std::string subject = text_member(claims, "sub");
     if (subject.empty() || subject.size() > kLongestSubject) return TokenFault::subject;
     return std::nullopt;
 }
@@ -216,7 +212,7 @@ bool at_hash_fits(const Json& claims, const std::string& access_token) {
     unsigned char digest[SHA256_DIGEST_LENGTH];
     SHA256(octets(access_token), access_token.size(), digest);
     const std::string_view half(reinterpret_cast<const char*>(digest), sizeof digest / 2);
-    return text_of(claims, "at_hash") == base64url_encoded(half);
+    return text_member(claims, "at_hash") == base64url_encoded(half);
 }
 
 }  // namespace
@@ -257,14 +253,14 @@ std::vector<ProviderKey> provider_keys(const Json& jwks) {
     if (!jwks.is_object() || list == jwks.end() || !list->is_array()) return keys;
     for (const Json& jwk : *list) {
         if (!jwk.is_object() || keys.size() == kMostKeys) continue;
-        const std::string use = text_of(jwk, "use");
-        const std::string algorithm = text_of(jwk, "alg");
+        const std::string use = text_member(jwk, "use");
+        const std::string algorithm = text_member(jwk, "alg");
         if (!use.empty() && use != "sig") continue;
         ProviderKey key;
-        key.id = text_of(jwk, "kid");
-        if (text_of(jwk, "kty") == "RSA" && (algorithm.empty() || algorithm == "RS256")) {
+        key.id = text_member(jwk, "kid");
+        if (text_member(jwk, "kty") == "RSA" && (algorithm.empty() || algorithm == "RS256")) {
             key.key = rsa_key(jwk);
-        } else if (text_of(jwk, "kty") == "EC" && (algorithm.empty() || algorithm == "ES256")) {
+        } else if (text_member(jwk, "kty") == "EC" && (algorithm.empty() || algorithm == "ES256")) {
             key.algorithm = Algorithm::es256;
             key.key = p256_key(jwk);
         }
@@ -280,7 +276,7 @@ std::variant<Json, TokenFault> verify_id_token(std::string_view token, const std
     if (const auto fault = check_signature(*parts, keys)) return *fault;
     if (const auto fault = check_parties(parts->payload, expected)) return *fault;
     if (const auto fault = check_times(parts->payload, expected.now_s)) return *fault;
-    if (expected.nonce.empty() || text_of(parts->payload, "nonce") != expected.nonce) return TokenFault::nonce;
+    if (expected.nonce.empty() || text_member(parts->payload, "nonce") != expected.nonce) return TokenFault::nonce;
     if (!at_hash_fits(parts->payload, expected.access_token)) return TokenFault::access_token;
     return std::move(parts->payload);
 }

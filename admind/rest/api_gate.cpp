@@ -194,17 +194,6 @@ Json usage_json(const Services& services, const CallerIdentity& caller, const st
     }
 }
 
-bool is_uuid(const std::string& text) noexcept {
-    if (text.size() != 36) return false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-        if (dash ? c != '-' : !hex) return false;
-    }
-    return true;
-}
-
 /// Signed under the secret in force, or under the one before it while that is rotated.
 std::optional<CallerIdentity> verified_caller(const AppSettings& app, const HttpRequest& request) {
     const std::string_view header = request.header(kCallerIdentityHeader);
@@ -232,7 +221,7 @@ HttpAnswer dispatch(const Services& services, const HttpRequest& request) {
         return key.is_null() ? refusal_answer(Refusal::invalid_key) : json_answer(200, to_text(key));
     }
     const std::string request_id = request.path.substr(kUsagePath.size());
-    if (!is_uuid(request_id)) return refusal_answer(Refusal::unknown_request);
+    if (!is_request_id(request_id)) return refusal_answer(Refusal::unknown_request);
     const Json call = usage_json(services, *caller, request_id);
     return call.is_null() ? refusal_answer(Refusal::unknown_request) : json_answer(200, to_text(call));
 }

@@ -61,17 +61,6 @@ std::optional<EventKind> kind_of(const std::string& name) {
     return std::nullopt;
 }
 
-bool is_uuid(const std::string& text) {
-    if (text.size() != 36) return false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-        if (dash ? c != '-' : !hex) return false;
-    }
-    return true;
-}
-
 std::string cursor_at(const LedgerEntry& entry) {
     return encode_cursor({{"t", entry.at_us}, {"b", entry.bucket}, {"s", entry.bseq}});
 }
@@ -105,7 +94,8 @@ Answer get_ledger(const Call& call) {
         if (!query.kind) return Problem{400, "invalid_request", "There is no such kind."};
     }
     if (const auto request = call.http.query_value("request_id")) {
-        if (!is_uuid(*request)) return Problem{400, "invalid_request", "request_id must be a UUID in lower case."};
+        if (!is_request_id(*request))
+            return Problem{400, "invalid_request", "request_id must be a UUID in lower case."};
         query.request_id = *request;
     }
     if (const auto cursor = call.http.query_value("cursor")) {

@@ -12,7 +12,7 @@ namespace lumen::admind {
 
 namespace {
 
-constexpr std::size_t kLongestName = 64;
+constexpr std::size_t kLongestProjectName = 64;
 
 constexpr const char* kProjectQuery =
     "select p.id, p.account_id, p.name, lower(p.name) sort_name, p.active,"
@@ -77,7 +77,7 @@ Answer get_projects(const Call& call) {
 
 Answer post_project(const Call& call) {
     RequestFields fields(call.body);
-    const auto name = fields.text("name", Need::required, kLongestName);
+    const auto name = fields.text("name", Need::required, kLongestProjectName);
     const auto owner = fields.email("owner_email", Need::optional);
     if (name && *name == "default") fields.error("name", "not_allowed", "is what lumen.yaml calls all other projects");
     if (auto refused = fields.refusal()) return Answer(std::move(*refused));
@@ -115,7 +115,7 @@ Answer get_project(const Call& call) {
 Answer patch_project(const Call& call) {
     RequestFields fields(call.body);
     const auto active = fields.boolean("active", Need::optional);
-    const auto name = fields.text("name", Need::optional, kLongestName);
+    const auto name = fields.text("name", Need::optional, kLongestProjectName);
     if (name && *name == "default") fields.error("name", "not_allowed", "is what lumen.yaml calls all other projects");
     if (auto refused = fields.refusal()) return Answer(std::move(*refused));
 

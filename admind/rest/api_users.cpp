@@ -11,7 +11,7 @@ namespace lumen::admind {
 
 namespace {
 
-constexpr std::size_t kLongestName = 200;
+constexpr std::size_t kLongestPersonName = 200;
 constexpr std::size_t kMostGroups = 50;
 constexpr std::size_t kLongestGroupName = 64;
 
@@ -117,7 +117,7 @@ Answer get_users(const Call& call) {
 Answer post_user(const Call& call) {
     RequestFields fields(call.body);
     const auto email = fields.email("email", Need::required);
-    const auto name = fields.text("name", Need::required, kLongestName);
+    const auto name = fields.text("name", Need::required, kLongestPersonName);
     const auto groups = fields.texts("groups", kMostGroups, kLongestGroupName);
     if (auto refused = fields.refusal()) return Answer(std::move(*refused));
 

@@ -8,7 +8,7 @@ namespace lumen::admind {
 
 namespace {
 
-constexpr std::size_t kLeastSecretBytes = 24;  // as Standard Webhooks asks for
+constexpr std::size_t kLeastWebhookSecretBytes = 24;  // as Standard Webhooks asks for
 constexpr std::size_t kLongestHost = 253;
 
 bool is_host(const std::string& host) {
@@ -42,7 +42,7 @@ void read_webhook(Section webhook, NoticeSettings& to) {
         const auto bytes = secret_bytes(secret);
         if (!bytes)
             webhook.error("secret", "`whsec_` without base64 behind it");
-        else if (bytes->size() < kLeastSecretBytes)
+        else if (bytes->size() < kLeastWebhookSecretBytes)
             webhook.error("secret", "is shorter than 24 bytes");
         else
             to.webhook_secret = *bytes;

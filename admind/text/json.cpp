@@ -26,6 +26,11 @@ std::optional<Json> parse_json(std::string_view text) {
     return json;
 }
 
+std::string text_member(const Json& object, const char* name) {
+    const auto member = object.find(name);
+    return member != object.end() && member->is_string() ? member->get<std::string>() : std::string();
+}
+
 Json coins_json(NanoCoins amount) {
     return {{"coins", format_coins(amount)}, {"nano", std::to_string(amount.nano())}};
 }

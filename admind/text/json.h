@@ -18,6 +18,9 @@ std::string to_text(const Json& json);
 /// Null when it is not JSON or nested deeper than any request of ours.
 std::optional<Json> parse_json(std::string_view text);
 
+/// The text of that name; empty when there is none or it is something else.
+std::string text_member(const Json& object, const char* name);
+
 /// {"coins":"12.45","nano":"12450000000"}
 Json coins_json(NanoCoins amount);
 Json coins_json(const std::optional<NanoCoins>& amount);  ///< null when absent

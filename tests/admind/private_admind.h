@@ -81,4 +81,9 @@ class PrivateAdmind {
     void hold_to_contract(const std::string& method, const std::string& path, const HttpReply& reply) const;
 };
 
+/// The one that most tests share.
+inline const PrivateAdmind& admind() {
+    return PrivateAdmind::shared();
+}
+
 }  // namespace lumen::admind

@@ -10,10 +10,6 @@
 namespace lumen::admind {
 namespace {
 
-const PrivateAdmind& admind() {
-    return PrivateAdmind::shared();
-}
-
 std::string new_group(const Json& wishes) {
     static int number = 0;
     const std::string name = "made-" + std::to_string(++number);

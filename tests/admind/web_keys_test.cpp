@@ -12,10 +12,6 @@
 namespace lumen::admind {
 namespace {
 
-const PrivateAdmind& admind() {
-    return PrivateAdmind::shared();
-}
-
 std::string keys_path(const PrivateAdmind::Browser& person) {
     return "/api/v1/admin/accounts/" + person.account + "/keys";
 }

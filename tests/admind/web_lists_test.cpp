@@ -6,10 +6,6 @@
 namespace lumen::admind {
 namespace {
 
-const PrivateAdmind& admind() {
-    return PrivateAdmind::shared();
-}
-
 TEST(Lists, go_forth_and_back_over_ties_and_nulls) {
     const std::string mark = "walk-" + std::to_string(unix_ms_now());
     for (int i = 0; i < 7; ++i) {

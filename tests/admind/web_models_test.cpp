@@ -11,10 +11,6 @@
 namespace lumen::admind {
 namespace {
 
-const PrivateAdmind& admind() {
-    return PrivateAdmind::shared();
-}
-
 std::map<std::string, Json> models_of(const PrivateAdmind::Browser& person, const std::string& query = "") {
     std::map<std::string, Json> models;
     const HttpReply reply = person.call("GET", "/api/v1/me/models" + query);

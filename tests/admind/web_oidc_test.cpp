@@ -22,7 +22,7 @@
 namespace lumen::admind {
 namespace {
 
-constexpr std::int64_t kNow = 1'800'000'000;
+constexpr std::int64_t kTokenSeenAt = 1'800'000'000;
 
 std::string big_number(EVP_PKEY* key, const char* name, int length) {
     BIGNUM* number = nullptr;
@@ -95,16 +95,12 @@ const Signer& p256() {
 }
 
 Json good_claims() {
-    return {{"iss", "https://id.example.edu"},
-            {"aud", "lumen"},
-            {"sub", "ada"},
-            {"nonce", "the-nonce"},
-            {"exp", kNow + 3600},
-            {"iat", kNow}};
+    return {{"iss", "https://id.example.edu"}, {"aud", "lumen"},     {"sub", "ada"}, {"nonce", "the-nonce"},
+            {"exp", kTokenSeenAt + 3600},      {"iat", kTokenSeenAt}};
 }
 
 TokenExpectations expectations() {
-    return {"https://id.example.edu", "lumen", "the-nonce", "the-access-token", kNow};
+    return {"https://id.example.edu", "lumen", "the-nonce", "the-access-token", kTokenSeenAt};
 }
 
 std::string unsigned_part(const Json& header, const Json& claims) {
@@ -224,11 +220,14 @@ INSTANTIATE_TEST_SUITE_P(
                                                          }); },
                    "authorized party"},
         ForgeryRow{"azp_is_another", [] { return with([](Json& c) { c["azp"] = "other"; }); }, "authorized party"},
-        ForgeryRow{"expired", [] { return with([](Json& c) { c["exp"] = kNow - kClockSkewSeconds; }); }, "expired"},
+        ForgeryRow{"expired", [] { return with([](Json& c) { c["exp"] = kTokenSeenAt - kClockSkewSeconds; }); },
+                   "expired"},
         ForgeryRow{"never_expires", [] { return with([](Json& c) { c.erase("exp"); }); }, "malformed"},
         ForgeryRow{"issued_in_the_future",
-                   [] { return with([](Json& c) { c["iat"] = kNow + kClockSkewSeconds + 1; }); }, "not yet valid"},
-        ForgeryRow{"not_before_later", [] { return with([](Json& c) { c["nbf"] = kNow + kClockSkewSeconds + 1; }); },
+                   [] { return with([](Json& c) { c["iat"] = kTokenSeenAt + kClockSkewSeconds + 1; }); },
+                   "not yet valid"},
+        ForgeryRow{"not_before_later",
+                   [] { return with([](Json& c) { c["nbf"] = kTokenSeenAt + kClockSkewSeconds + 1; }); },
                    "not yet valid"},
         ForgeryRow{"another_nonce", [] { return with([](Json& c) { c["nonce"] = "other"; }); }, "nonce"},
         ForgeryRow{"nonce_missing", [] { return with([](Json& c) { c.erase("nonce"); }); }, "nonce"},
@@ -247,8 +246,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& each) { return std::string(each.param.name); });
 
 TEST(IdToken, allows_for_clocks_that_differ_by_a_minute) {
-    EXPECT_EQ(outcome(with([](Json& c) { c["exp"] = kNow - kClockSkewSeconds + 1; })), "good");
-    EXPECT_EQ(outcome(with([](Json& c) { c["iat"] = kNow + kClockSkewSeconds; })), "good");
+    EXPECT_EQ(outcome(with([](Json& c) { c["exp"] = kTokenSeenAt - kClockSkewSeconds + 1; })), "good");
+    EXPECT_EQ(outcome(with([](Json& c) { c["iat"] = kTokenSeenAt + kClockSkewSeconds; })), "good");
 }
 
 TEST(IdToken, may_name_several_audiences_if_we_are_the_authorized_party) {

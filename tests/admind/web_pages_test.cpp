@@ -20,7 +20,7 @@ static_assert(!std::is_convertible_v<std::string, Html> && !std::is_assignable_v
 static_assert(!std::is_convertible_v<Html, std::string>);
 
 constexpr std::int64_t kHour = 3'600'000;
-constexpr std::int64_t kNow = 1'764'115'200'000;  // 2025-11-26T00:00:00Z, on the hour
+constexpr std::int64_t kForecastAt = 1'764'115'200'000;  // 2025-11-26T00:00:00Z, on the hour
 constexpr NanoCoins coins(double n) {
     return NanoCoins(static_cast<std::int64_t>(n * 1e9));
 }
@@ -34,19 +34,20 @@ struct ForecastRow {
     std::int64_t hours;  ///< until it runs out
 };
 UseWindow day(double spent, std::int64_t requests, std::int64_t first_hours_ago) {
-    return {24, coins(spent), requests, requests > 0 ? kNow - first_hours_ago * kHour : 0};
+    return {24, coins(spent), requests, requests > 0 ? kForecastAt - first_hours_ago * kHour : 0};
 }
 UseWindow week(double spent, std::int64_t requests, std::int64_t first_hours_ago) {
-    return {168, coins(spent), requests, requests > 0 ? kNow - first_hours_ago * kHour : 0};
+    return {168, coins(spent), requests, requests > 0 ? kForecastAt - first_hours_ago * kHour : 0};
 }
 
 class ForecastTable : public testing::TestWithParam<ForecastRow> {};
 
 TEST_P(ForecastTable, F4_F5_says_what_the_row_says) {
     const ForecastRow& row = GetParam();
-    const Forecast result = forecast({row.limited, coins(row.balance), coins(row.refill), kNow, row.day, row.week});
+    const Forecast result =
+        forecast({row.limited, coins(row.balance), coins(row.refill), kForecastAt, row.day, row.week});
     EXPECT_EQ(result.outlook, row.outlook);
-    EXPECT_EQ(result.runs_out_ms, row.hours == 0 ? 0 : kNow + row.hours * kHour);
+    EXPECT_EQ(result.runs_out_ms, row.hours == 0 ? 0 : kForecastAt + row.hours * kHour);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -27,7 +27,7 @@ models:
   - {name: asks, needs_ack: true, ack_message: Read this first., input_cost_per_million: 1}
 )";
 
-const PrivateAdmind& admind() {
+const PrivateAdmind& projects_admind() {
     static PrivateAdmind instance(kSettings);
     return instance;
 }
@@ -38,21 +38,21 @@ std::string fresh_name() {
 }
 
 std::string email_of(const PrivateAdmind::Browser& person) {
-    return admind().row("select email from users where id = " + std::to_string(person.user))[0];
+    return projects_admind().row("select email from users where id = " + std::to_string(person.user))[0];
 }
 
 /// A project with an owner and one more manager.
 struct Team {
-    PrivateAdmind::Browser owner = admind().new_person();
-    PrivateAdmind::Browser manager = admind().new_person();
-    PrivateAdmind::Browser stranger = admind().new_person();
+    PrivateAdmind::Browser owner = projects_admind().new_person();
+    PrivateAdmind::Browser manager = projects_admind().new_person();
+    PrivateAdmind::Browser stranger = projects_admind().new_person();
     std::string id;
     std::string account;
     std::string path;
 
     Team() {
-        const HttpReply made = admind().as_operator("POST", "/api/v1/projects",
-                                                    {{"name", fresh_name()}, {"owner_email", email_of(owner)}});
+        const HttpReply made = projects_admind().as_operator(
+            "POST", "/api/v1/projects", {{"name", fresh_name()}, {"owner_email", email_of(owner)}});
         EXPECT_EQ(made.status, 201) << made.text;
         id = made.body["id"].get<std::string>();
         account = made.body["account"].get<std::string>();
@@ -65,21 +65,21 @@ struct Team {
 HttpReply change(const PrivateAdmind::Browser& person, const std::string& method, const std::string& path,
                  const Json& body = nullptr) {
     Headers headers{{"Cookie", "lumen_session=" + person.cookie}, {"Sec-Fetch-Site", "same-origin"}, {"If-Match", "*"}};
-    if (body.is_null()) return admind().call(method, path, headers);
+    if (body.is_null()) return projects_admind().call(method, path, headers);
     headers.emplace_back("Content-Type", "application/json");
-    return admind().call(method, path, headers, body.dump());
+    return projects_admind().call(method, path, headers, body.dump());
 }
 
 PrivateAdmind::Browser administrator() {
-    const HttpReply in = admind().call("POST", "/api/v1/devlogin", {{"Sec-Fetch-Site", "same-origin"}});
+    const HttpReply in = projects_admind().call("POST", "/api/v1/devlogin", {{"Sec-Fetch-Site", "same-origin"}});
     const std::string header = in.header("set-cookie");
     const std::size_t begin = header.find('=') + 1;
-    return {&admind(), header.substr(begin, header.find(';') - begin), 0, ""};
+    return {&projects_admind(), header.substr(begin, header.find(';') - begin), 0, ""};
 }
 
 Headers token(const char* scope) {
     const HttpReply made =
-        admind().as_operator("POST", "/api/v1/admin/operator-tokens", {{"name", "t"}, {"scope", scope}});
+        projects_admind().as_operator("POST", "/api/v1/admin/operator-tokens", {{"name", "t"}, {"scope", scope}});
     return {{"Authorization", "Bearer " + made.body["token"].get<std::string>()},
             {"If-Match", "*"},
             {"Content-Type", "application/json"}};
@@ -123,7 +123,7 @@ TEST_P(ProjectRights, are_as_the_matrix_says) {
     const auto as_operator = [&](const char* scope) {
         const Team team;
         const std::string body = filled_in(row.body, team);
-        return admind()
+        return projects_admind()
             .call(row.method, team.path + filled_in(row.path, team), token(scope),
                   body.empty() ? std::nullopt : std::optional<std::string>(body))
             .status;
@@ -159,23 +159,24 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& each) { return std::string(each.param.name); });
 
 TEST(Projects, only_administrators_and_operators_make_them) {
-    const auto person = admind().new_person();
+    const auto person = projects_admind().new_person();
     EXPECT_EQ(person.call("POST", "/api/v1/projects", {{"name", "mine"}}).code(), "forbidden");
-    EXPECT_EQ(admind().call("POST", "/api/v1/projects", token("read"), R"({"name":"x"})").code(), "insufficient_scope");
+    EXPECT_EQ(projects_admind().call("POST", "/api/v1/projects", token("read"), R"({"name":"x"})").code(),
+              "insufficient_scope");
     EXPECT_EQ(administrator().call("POST", "/api/v1/projects", {{"name", fresh_name()}}).status, 201);
 }
 
 TEST(Projects, are_refused_with_their_reasons) {
     const std::string name = fresh_name();
-    EXPECT_EQ(admind().as_operator("POST", "/api/v1/projects", {{"name", name}}).status, 201);
-    EXPECT_EQ(admind().as_operator("POST", "/api/v1/projects", {{"name", name}}).code(), "name_taken");
-    const HttpReply nobody = admind().as_operator("POST", "/api/v1/projects",
-                                                  {{"name", fresh_name()}, {"owner_email", "nobody@example.edu"}});
+    EXPECT_EQ(projects_admind().as_operator("POST", "/api/v1/projects", {{"name", name}}).status, 201);
+    EXPECT_EQ(projects_admind().as_operator("POST", "/api/v1/projects", {{"name", name}}).code(), "name_taken");
+    const HttpReply nobody = projects_admind().as_operator(
+        "POST", "/api/v1/projects", {{"name", fresh_name()}, {"owner_email", "nobody@example.edu"}});
     EXPECT_EQ(nobody.status, 422);
     EXPECT_EQ(nobody.code(), "user_not_found");
     for (const Json& body : {Json{{"name", ""}}, Json{{"name", std::string(65, 'x')}}, Json{{"name", "default"}},
                              Json{{"owner_email", "a@b.edu"}}, Json{{"name", "x"}, {"colour", 1}}}) {
-        EXPECT_EQ(admind().as_operator("POST", "/api/v1/projects", body).status, 422) << body;
+        EXPECT_EQ(projects_admind().as_operator("POST", "/api/v1/projects", body).status, 422) << body;
     }
 }
 
@@ -249,7 +250,7 @@ TEST(Projects, changes_need_the_project_as_it_is_now) {
                            {"Sec-Fetch-Site", "same-origin"},
                            {"Content-Type", "application/json"}};
         if (!tag.empty()) headers.emplace_back("If-Match", tag);
-        return admind().call("PATCH", team.path, headers, R"({"active":false})");
+        return projects_admind().call("PATCH", team.path, headers, R"({"active":false})");
     };
     EXPECT_EQ(deactivate("").code(), "precondition_required");
     EXPECT_EQ(deactivate("\"old\"").code(), "precondition_failed");
@@ -260,7 +261,7 @@ TEST(Projects, changes_need_the_project_as_it_is_now) {
 }
 
 std::string redis_field(const std::string& key, const char* field) {
-    RedisLink redis(admind().redis_server.url(), std::chrono::seconds(5));
+    RedisLink redis(projects_admind().redis_server.url(), std::chrono::seconds(5));
     return std::string(reply_text(redis.command({"HGET", key, field}).get()));
 }
 
@@ -294,8 +295,8 @@ TEST(Projects, J8_keys_are_drafted_per_person_saved_changed_and_deleted) {
     EXPECT_EQ(change(team.manager, "DELETE", key).status, 204);
     EXPECT_EQ(redis_field(api_key_key(std::stoll(team.account), std::stoll(saved.body["id"].get<std::string>())), "st"),
               "2");
-    EXPECT_EQ(admind().row("select count(*) from audit_log where target = 'account:" + team.account +
-                           "' and action in ('key.create', 'key.change')")[0],
+    EXPECT_EQ(projects_admind().row("select count(*) from audit_log where target = 'account:" + team.account +
+                                    "' and action in ('key.create', 'key.change')")[0],
               "3");
 }
 
@@ -316,7 +317,7 @@ TEST(Projects, J8_a_consent_is_the_projects_own_and_keeps_who_gave_it) {
     const Json shown = badge(team.owner, team.path + "/models");
     EXPECT_EQ(shown["access"], "consented");
     EXPECT_EQ(shown["consented_by"], "A Person");
-    EXPECT_EQ(admind().row("select by_user from consents where account_id = " + team.account)[0],
+    EXPECT_EQ(projects_admind().row("select by_user from consents where account_id = " + team.account)[0],
               std::to_string(team.manager.user));
     EXPECT_EQ(badge(team.owner, "/api/v1/me/models")["access"], "need_consent");
 }
@@ -338,19 +339,19 @@ class ProjectLimits : public ::testing::TestWithParam<ProjectLimitRow> {};
 
 TEST_P(ProjectLimits, are_those_that_lumen_yaml_has_for_it_from_the_first_moment) {
     const ProjectLimitRow& row = GetParam();
-    const HttpReply made = admind().as_operator("POST", "/api/v1/projects", {{"name", row.name}});
+    const HttpReply made = projects_admind().as_operator("POST", "/api/v1/projects", {{"name", row.name}});
     ASSERT_EQ(made.status, 201) << made.text;
     EXPECT_EQ(made.body["budget"]["limit"]["coins"], row.limit);
     EXPECT_EQ(made.body["budget"]["source"], row.source);
     const HttpReply account =
-        admind().as_operator("GET", "/api/v1/admin/accounts/" + made.body["account"].get<std::string>());
+        projects_admind().as_operator("GET", "/api/v1/admin/accounts/" + made.body["account"].get<std::string>());
     EXPECT_EQ(account.body["type"], "project");
     EXPECT_EQ(account.body["name"], row.name);
     std::vector<std::string> groups;
     for (const Json& group : account.body["groups"]) groups.push_back(group["name"].get<std::string>());
     EXPECT_EQ(groups, row.groups) << "the users' groups are not a project's";
-    const HttpReply models =
-        admind().as_operator("GET", "/api/v1/projects/" + made.body["id"].get<std::string>() + "/models?q=plain");
+    const HttpReply models = projects_admind().as_operator(
+        "GET", "/api/v1/projects/" + made.body["id"].get<std::string>() + "/models?q=plain");
     EXPECT_EQ(models.body["data"][0]["access"], row.plain);
     EXPECT_EQ(made.body["budget"]["balance"]["coins"], row.limit) << "starting coins come once, at once";
 }
@@ -366,10 +367,10 @@ INSTANTIATE_TEST_SUITE_P(spec_config_1, ProjectLimits,
                          });
 
 TEST(Projects, a_new_name_brings_the_limits_of_that_name) {
-    const HttpReply made = admind().as_operator("POST", "/api/v1/projects", {{"name", "before"}});
+    const HttpReply made = projects_admind().as_operator("POST", "/api/v1/projects", {{"name", "before"}});
     const std::string path = "/api/v1/projects/" + made.body["id"].get<std::string>();
     EXPECT_EQ(made.body["budget"]["limit"]["coins"], "7");
-    const HttpReply renamed = admind().as_operator("PATCH", path, {{"name", "another"}});
+    const HttpReply renamed = projects_admind().as_operator("PATCH", path, {{"name", "another"}});
     ASSERT_EQ(renamed.status, 200) << renamed.text;
     EXPECT_EQ(renamed.body["budget"]["limit"]["coins"], "12");
 }

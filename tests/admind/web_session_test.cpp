@@ -11,10 +11,6 @@
 namespace lumen::admind {
 namespace {
 
-const PrivateAdmind& admind() {
-    return PrivateAdmind::shared();
-}
-
 const Headers kFromOurPage{{"Sec-Fetch-Site", "same-origin"}};
 
 std::string cookie_of(const HttpReply& reply) {

@@ -5,38 +5,38 @@
 namespace lumen {
 namespace {
 
-constexpr std::string_view kSecret = "an installation secret";
+constexpr std::string_view kSigningSecret = "an installation secret";
 constexpr std::string_view kPath = "/v1/key";
-constexpr std::int64_t kNow = 1'764'000'000'000;
+constexpr std::int64_t kSignedAt = 1'764'000'000'000;
 
 TEST(caller_identity, is_read_as_it_was_signed) {
-    const std::string header = sign_caller_identity(kSecret, {7, 12, kNow}, kPath);
-    const auto identity = verify_caller_identity(kSecret, header, kPath, kNow + 1'000);
+    const std::string header = sign_caller_identity(kSigningSecret, {7, 12, kSignedAt}, kPath);
+    const auto identity = verify_caller_identity(kSigningSecret, header, kPath, kSignedAt + 1'000);
     ASSERT_TRUE(identity);
     EXPECT_EQ(identity->account, 7);
     EXPECT_EQ(identity->key, 12);
 }
 
 TEST(caller_identity, holds_for_one_path_and_one_minute_and_one_secret) {
-    const std::string header = sign_caller_identity(kSecret, {7, 12, kNow}, kPath);
-    EXPECT_FALSE(verify_caller_identity(kSecret, header, "/v1/usage/x", kNow));
-    EXPECT_FALSE(verify_caller_identity("another secret", header, kPath, kNow));
-    EXPECT_TRUE(verify_caller_identity(kSecret, header, kPath, kNow + kCallerIdentityLifeMs));
-    EXPECT_FALSE(verify_caller_identity(kSecret, header, kPath, kNow + kCallerIdentityLifeMs + 1));
-    EXPECT_FALSE(verify_caller_identity(kSecret, header, kPath, kNow - kCallerIdentityLifeMs - 1));
+    const std::string header = sign_caller_identity(kSigningSecret, {7, 12, kSignedAt}, kPath);
+    EXPECT_FALSE(verify_caller_identity(kSigningSecret, header, "/v1/usage/x", kSignedAt));
+    EXPECT_FALSE(verify_caller_identity("another secret", header, kPath, kSignedAt));
+    EXPECT_TRUE(verify_caller_identity(kSigningSecret, header, kPath, kSignedAt + kCallerIdentityLifeMs));
+    EXPECT_FALSE(verify_caller_identity(kSigningSecret, header, kPath, kSignedAt + kCallerIdentityLifeMs + 1));
+    EXPECT_FALSE(verify_caller_identity(kSigningSecret, header, kPath, kSignedAt - kCallerIdentityLifeMs - 1));
 }
 
 TEST(caller_identity, no_byte_of_it_can_be_changed_or_left_out) {
-    const std::string header = sign_caller_identity(kSecret, {7, 12, kNow}, kPath);
+    const std::string header = sign_caller_identity(kSigningSecret, {7, 12, kSignedAt}, kPath);
     for (std::size_t i = 0; i < header.size(); ++i) {
         std::string changed = header;
         changed[i] = changed[i] == '1' ? '2' : '1';
-        EXPECT_FALSE(verify_caller_identity(kSecret, changed, kPath, kNow)) << changed;
-        EXPECT_FALSE(verify_caller_identity(kSecret, header.substr(0, i), kPath, kNow)) << i;
-        EXPECT_FALSE(verify_caller_identity(kSecret, header.substr(i + 1), kPath, kNow)) << i;
+        EXPECT_FALSE(verify_caller_identity(kSigningSecret, changed, kPath, kSignedAt)) << changed;
+        EXPECT_FALSE(verify_caller_identity(kSigningSecret, header.substr(0, i), kPath, kSignedAt)) << i;
+        EXPECT_FALSE(verify_caller_identity(kSigningSecret, header.substr(i + 1), kPath, kSignedAt)) << i;
     }
-    EXPECT_FALSE(verify_caller_identity(kSecret, "", kPath, kNow));
-    EXPECT_FALSE(verify_caller_identity(kSecret, header + "0", kPath, kNow));
+    EXPECT_FALSE(verify_caller_identity(kSigningSecret, "", kPath, kSignedAt));
+    EXPECT_FALSE(verify_caller_identity(kSigningSecret, header + "0", kPath, kSignedAt));
 }
 
 }  // namespace

@@ -250,7 +250,7 @@ TEST_P(Wrong, is_refused_whole_with_its_path) {
     EXPECT_EQ(result.error, GetParam().error);
 }
 
-std::string case_name(const testing::TestParamInfo<WrongDocument>& test) {
+std::string document_name(const testing::TestParamInfo<WrongDocument>& test) {
     return test.param.name;
 }
 
@@ -328,7 +328,7 @@ INSTANTIATE_TEST_SUITE_P(
                       "policies[2].addresses: must be ranges of IP addresses"},
         WrongDocument{"two_verdicts", set("/policies/0/needs_consent/0", 1),
                       "policies[0].needs_consent: a model is there twice"}),
-    case_name);
+    document_name);
 
 TEST(catalogue, sixty_four_endpoints_of_a_model_are_read) {
     Json document = golden();

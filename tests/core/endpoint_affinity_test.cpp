@@ -11,11 +11,11 @@
 #include <vector>
 
 #include "lumen_core/endpoint_choice.h"
+#include "tests/core/endpoint_moment.h"
 
 namespace lumen {
 namespace {
 
-constexpr std::int64_t kNow = 1'700'000'000'000;
 using Candidates = std::vector<EndpointCandidate>;
 
 Candidates servers(const std::vector<std::uint32_t>& weights) {

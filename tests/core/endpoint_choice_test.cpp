@@ -1,4 +1,5 @@
 #include "lumen_core/endpoint_choice.h"
+#include "tests/core/endpoint_moment.h"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +15,6 @@
 namespace lumen {
 namespace {
 
-constexpr std::int64_t kNow = 1'700'000'000'000;
-constexpr std::int64_t kLease = 10'000;
 constexpr std::int64_t kServiceMs = 100;
 using Candidates = std::vector<EndpointCandidate>;
 

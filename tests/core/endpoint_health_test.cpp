@@ -1,4 +1,5 @@
 #include "lumen_core/endpoint_health.h"
+#include "tests/core/endpoint_moment.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +12,6 @@ namespace lumen {
 namespace {
 
 constexpr std::int64_t kStart = 1'700'000'000'000;
-constexpr std::int64_t kLease = 10'000;
 
 EndpointHealth failed(int times, std::int64_t at) {
     EndpointHealth health;

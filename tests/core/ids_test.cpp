@@ -31,5 +31,20 @@ TEST(ids, request_ids_sort_by_time) {
     }
 }
 
+TEST(ids, what_is_made_is_taken_for_a_request_id_and_a_bent_one_is_not) {
+    const std::string good(make_request_id(1'700'000'000'000, {}).view());
+    EXPECT_TRUE(is_request_id(good));
+    EXPECT_TRUE(is_request_id("f81d4fae-7dec-11d0-a765-00a0c91e6bf6"));  // RFC 4122's own example, version 1
+    EXPECT_FALSE(is_request_id(""));
+    EXPECT_FALSE(is_request_id(good + "0"));
+    for (std::size_t i = 0; i < good.size(); ++i) {
+        for (const char wrong : {'G', 'A', '_', '\0', good[i] == '-' ? '0' : '-'}) {
+            std::string bent = good;
+            bent[i] = wrong;
+            EXPECT_FALSE(is_request_id(bent)) << bent;
+        }
+    }
+}
+
 }  // namespace
 }  // namespace lumen

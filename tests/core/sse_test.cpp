@@ -95,7 +95,7 @@ std::string with_line_ends(const std::string& text, const std::string& end) {
 }
 
 template <typename Case>
-std::string case_name(const testing::TestParamInfo<Case>& test) {
+std::string stream_name(const testing::TestParamInfo<Case>& test) {
     return test.param.name;
 }
 
@@ -142,10 +142,10 @@ void expect_facts(const StreamCase& stream, const Metered& seen) {
 }
 
 class AnyStream : public testing::TestWithParam<StreamCase> {};
-INSTANTIATE_TEST_SUITE_P(chunks, AnyStream, testing::ValuesIn(kChunkStreams), case_name<StreamCase>);
-INSTANTIATE_TEST_SUITE_P(others, AnyStream, testing::ValuesIn(kOtherStreams), case_name<StreamCase>);
+INSTANTIATE_TEST_SUITE_P(chunks, AnyStream, testing::ValuesIn(kChunkStreams), stream_name<StreamCase>);
+INSTANTIATE_TEST_SUITE_P(others, AnyStream, testing::ValuesIn(kOtherStreams), stream_name<StreamCase>);
 class ChunkStream : public testing::TestWithParam<StreamCase> {};
-INSTANTIATE_TEST_SUITE_P(chunks, ChunkStream, testing::ValuesIn(kChunkStreams), case_name<StreamCase>);
+INSTANTIATE_TEST_SUITE_P(chunks, ChunkStream, testing::ValuesIn(kChunkStreams), stream_name<StreamCase>);
 
 TEST_P(AnyStream, passes_byte_identical_when_usage_may_be_seen) {
     const std::string stream = fixture(GetParam().name);
@@ -409,7 +409,7 @@ INSTANTIATE_TEST_SUITE_P(
         CutCase{"nested_last_stays", R"({"a":{"b":[1],"usage":null}})", R"({"a":{"b":[1],"usage":null}})"},
         CutCase{"twice_at_the_end", R"({"a":"x","usage":1,"usage":null})", R"({"a":"x"})"},
         CutCase{"malformed_stays", R"({"a":1,"usage":null)", R"({"a":1,"usage":null)"}),
-    case_name<CutCase>);
+    stream_name<CutCase>);
 
 void PrintTo(const CutCase& cut, std::ostream* out) {
     *out << cut.before;

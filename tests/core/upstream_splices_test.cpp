@@ -11,7 +11,7 @@
 namespace lumen {
 namespace {
 
-RequestFacts facts_of(std::string body) {
+RequestFacts spliced_facts(std::string body) {
     const std::size_t size = body.size();
     body.append(kJsonPadding, ' ');
     FactsResult result = read_request_facts(Operation::chat_completions, {body.data(), size});
@@ -36,7 +36,7 @@ struct Ask {
     bool continuous = false;
 };
 std::string rewrite(const std::string& body, std::string_view model, Ask ask) {
-    return spliced(body, upstream_splices(facts_of(body), body, model, ask.usage, ask.continuous));
+    return spliced(body, upstream_splices(spliced_facts(body), body, model, ask.usage, ask.continuous));
 }
 
 TEST(upstream_splices, change_only_the_model_of_a_plain_request) {
@@ -46,11 +46,12 @@ TEST(upstream_splices, change_only_the_model_of_a_plain_request) {
 }
 
 TEST(upstream_splices, are_none_if_nothing_changes) {
-    EXPECT_TRUE(upstream_splices(facts_of(R"({"model":"\u0061"})"), R"({"model":"\u0061"})", "a", true, true).empty());
+    EXPECT_TRUE(
+        upstream_splices(spliced_facts(R"({"model":"\u0061"})"), R"({"model":"\u0061"})", "a", true, true).empty());
     const std::string asked = R"({"model":"a","stream":true,"stream_options":{"include_usage":true}})";
-    EXPECT_TRUE(upstream_splices(facts_of(asked), asked, "a", true, true).empty());
+    EXPECT_TRUE(upstream_splices(spliced_facts(asked), asked, "a", true, true).empty());
     const std::string stream = R"({"model":"a","stream":true})";
-    EXPECT_TRUE(upstream_splices(facts_of(stream), stream, "a", false, true).empty());
+    EXPECT_TRUE(upstream_splices(spliced_facts(stream), stream, "a", false, true).empty());
 }
 
 TEST(upstream_splices, escape_the_name_of_the_model) {
@@ -148,7 +149,7 @@ TEST(upstream_splices, of_random_bodies_give_what_was_asked_and_keep_the_rest) {
     for (int round = 0; round < 20'000; ++round) {
         const std::string body = random_body(random);
         const bool continuous = random() % 2 == 0;
-        const RequestFacts facts = facts_of(body);
+        const RequestFacts facts = spliced_facts(body);
         const std::string rewritten = rewrite(body, "real \"name\"", {true, continuous});
         SCOPED_TRACE(testing::Message() << body << " -> " << rewritten);
 
@@ -169,7 +170,7 @@ TEST(upstream_splices, of_random_bodies_give_what_was_asked_and_keep_the_rest) {
         for (const char* kept : {"messages", "temperature", "user", "stream"}) {
             ASSERT_EQ(simdjson::minify(before[kept].value()), simdjson::minify(after[kept].value()));
         }
-        const RequestFacts again = facts_of(rewritten);
+        const RequestFacts again = spliced_facts(rewritten);
         ASSERT_TRUE(again.wants_usage);
         ASSERT_TRUE(upstream_splices(again, rewritten, "real \"name\"", true, continuous).empty())
             << "nothing is left to do";

@@ -40,7 +40,7 @@ void PrintTo(const AnswerCase& answer, std::ostream* out) {
 }
 
 class Answer : public testing::TestWithParam<AnswerCase> {};
-std::string case_name(const testing::TestParamInfo<AnswerCase>& test) {
+std::string answer_name(const testing::TestParamInfo<AnswerCase>& test) {
     return test.param.name;
 }
 
@@ -126,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
         AnswerCase{
             "chat_does_not_take_names_of_responses", kChat, R"({"usage":{"input_tokens":1,"output_tokens":2}})", {}},
         AnswerCase{"total_alone_says_nothing_about_a_chat", kChat, R"({"usage":{"total_tokens":15}})", {}}),
-    case_name);
+    answer_name);
 
 INSTANTIATE_TEST_SUITE_P(
     wrong_counts, Answer,
@@ -159,7 +159,7 @@ INSTANTIATE_TEST_SUITE_P(
                    kChat,
                    R"({"usage":{"prompt_tokens":1,"prompt_tokens":2,"prompt_tokens":-3}})",
                    {2, 0, 0, 0, 0}}),
-    case_name);
+    answer_name);
 
 INSTANTIATE_TEST_SUITE_P(
     wrong_usage, Answer,
@@ -176,7 +176,7 @@ INSTANTIATE_TEST_SUITE_P(
             R"({"usage":{"prompt_tokens":1},"usage":{"prompt_tokens":2},"usage":{"prompt_tokens":-1},"usage":null})",
             {2, 0, 0, 0, 0}},
         AnswerCase{"escaped_name", kChat, R"({"\u0075sage":{"prompt_tokens":1}})", {1, 0, 0, 0, 0}}),
-    case_name);
+    answer_name);
 
 INSTANTIATE_TEST_SUITE_P(
     wrong_answers, Answer,
@@ -189,7 +189,7 @@ INSTANTIATE_TEST_SUITE_P(
                     AnswerCase{"cut_in_a_string", kChat, R"({"usage":{"prompt_tokens":1},"a":"b)", {}},
                     AnswerCase{"not_utf8", kChat, "{\"usage\":{\"prompt_tokens\":1},\"a\":\"\xFF\"}", {}},
                     AnswerCase{"nul_bytes", kChat, std::string(8, '\0'), {}}),
-    case_name);
+    answer_name);
 
 TEST(usage, of_an_object_alone_follows_the_same_rules) {
     EXPECT_EQ(counts_of(usage_of_object(kChat, R"({"prompt_tokens":1,"completion_tokens":2})")),

@@ -4,8 +4,6 @@
 namespace lumen::testing {
 namespace {
 
-constexpr std::int64_t kM = kMaxAmount.nano();
-
 class Configuration : public LedgerTest {
  protected:
     std::string set(const AccountConfig& config) { return redis.run(SetAccountCall(config)); }

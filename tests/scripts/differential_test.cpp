@@ -16,7 +16,6 @@ constexpr Bucket kBucket = 77;
 constexpr std::array<AccountId, 3> kAccounts{77, 77 + 256, 77 + 512};
 constexpr std::array<KeyId, 4> kKeys{1, 2, 3, 4};  // keys 1 and 4 belong to the first account
 constexpr std::array<ModelId, 2> kModels{1, 2};
-constexpr std::int64_t kM = kMaxAmount.nano();
 constexpr std::size_t kRequestsRemembered = 24;
 
 std::uint64_t seed_of_this_run() {

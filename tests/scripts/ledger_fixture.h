@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "lumen_core/money.h"
 #include "tests/harness/redis_server.h"
 #include "tests/scripts/ledger_client.h"
 
@@ -14,6 +15,7 @@ namespace lumen::testing {
 /// The server most tests share; started by the first of them. fsync is off: no test of it cuts the power.
 harness::RedisServer& shared_server();
 
+inline constexpr std::int64_t kM = kMaxAmount.nano();  ///< the largest amount there may be (ledger.md §1)
 inline constexpr std::int64_t kHourMs = 3'600'000;
 inline constexpr std::int64_t kStartMs = 472'222 * kHourMs;  // a full hour in 2023
 

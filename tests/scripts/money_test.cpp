@@ -4,7 +4,6 @@
 namespace lumen::testing {
 namespace {
 
-constexpr std::int64_t kM = kMaxAmount.nano();
 constexpr std::int64_t kStartHour = kStartMs / kHourMs;
 
 class Money : public LedgerTest {

@@ -4,8 +4,6 @@
 namespace lumen::testing {
 namespace {
 
-constexpr std::int64_t kM = kMaxAmount.nano();
-
 class Settle : public LedgerTest {
  protected:
     Settle() { grant(500); }
