@@ -13,12 +13,17 @@
 namespace lumen {
 namespace {
 
-/// Memory of requests that have ended: the last one's is still in the cache. As many as a busy worker has at once.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t kKeptRequests = 0;  // whoever touches an ended one is found out
+#if defined(__has_feature)  // clang's way to ask
+constexpr bool kFindsUseAfterEnd = __has_feature(address_sanitizer);
+#elif defined(__SANITIZE_ADDRESS__)  // g++'s
+constexpr bool kFindsUseAfterEnd = true;
 #else
-constexpr std::size_t kKeptRequests = 256;
+constexpr bool kFindsUseAfterEnd = false;
 #endif
+
+/// Memory of requests that have ended: the last one's is still in the cache. As many as a busy worker has at once; none
+/// where whoever touches an ended request is found out by that.
+constexpr std::size_t kKeptRequests = kFindsUseAfterEnd ? 0 : 256;
 std::vector<void*>& kept_memory() {
     static auto* kept = [] {
         auto* made = new std::vector<void*>;
