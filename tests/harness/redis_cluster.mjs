@@ -1,7 +1,9 @@
 // A Redis Cluster for tests: real redis-server nodes on free ports, and what an operator does with them: move a slot as
 // `redis-cli --cluster reshard` does, add a replica, lose a node. To an Instance it is its `redis`.
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { checkout, freePort, makeServerDir, waitFor, writeServerFile } from './machine.mjs';
 import { RedisLink } from './redis_link.mjs';
 import { ServerProcess } from './server_process.mjs';
@@ -20,6 +22,9 @@ export function slotOf(key) {
   }
   return crc % SLOTS;
 }
+
+/// A node that is frozen does not answer; the others are asked.
+const withinASecond = (answer) => Promise.race([answer, new Promise((_, reject) => setTimeout(reject, 1000, new Error('no answer')))]);
 
 export const slotOfBucket = (bucket) => slotOf(`{b${String(bucket).padStart(3, '0')}}`);
 
@@ -56,6 +61,7 @@ class Node extends ServerProcess {
 export class RedisCluster {
   name = 'redis';
   nodes = [];
+  login = '';
   #instance;
   #owner = new Map();  ///< slot → port, as redirections said
 
@@ -64,7 +70,8 @@ export class RedisCluster {
     this.masters = masters;
   }
 
-  get url() { return `redis+cluster://${this.nodes.map((node) => `127.0.0.1:${node.port}`).join(',')}`; }
+  /// `login`: `user:password@` of admind.
+  get url() { return `redis+cluster://${this.login}${this.addresses.join(',')}`; }
   get addresses() { return this.nodes.map((node) => `127.0.0.1:${node.port}`); }
 
   async choosePorts() {
@@ -136,6 +143,35 @@ export class RedisCluster {
     throw new Error(`nobody serves slot ${slot}`);
   }
 
+  /// The masters that have slots, as the others see them.
+  async withSlots() {
+    const slots = await Promise.any(this.nodes.map((node) => withinASecond(node.ask('CLUSTER', 'SLOTS'))));
+    return [...new Set(slots.map(([, , [, port]]) => this.#nodeAt(port)))];
+  }
+
+  /// Every master with slots has a replica that has all of it, and no node misses another one.
+  inStep() {
+    return waitFor('each master to have a replica in step', () => this.#isInStep().catch(() => false), 60, 100);
+  }
+
+  async #isInStep() {
+    const masters = await this.withSlots();
+    const ask = (...words) => Promise.all(this.nodes.map((node) => withinASecond(node.ask(...words))));
+    const infos = await ask('INFO', 'replication');
+    const inStep = infos.filter((info) => /role:slave/.test(info) && /master_link_status:up/.test(info));
+    return masters.every((master) => /connected_slaves:[1-9]/.test(infos[this.nodes.indexOf(master)]))
+      && masters.length + inStep.length === this.nodes.length
+      && (await ask('CLUSTER', 'INFO')).every((state) => state.includes('cluster_state:ok'));
+  }
+
+  /// Ends moves of slots that broke off, as an operator does.
+  async fix() {
+    const [{ port }] = await this.withSlots();
+    await promisify(execFile)('redis-cli', ['--cluster', 'fix', `127.0.0.1:${port}`, '--cluster-yes']).catch((error) => {
+      throw new Error(`redis-cli --cluster fix: ${error.stdout}${error.stderr}`);
+    });
+  }
+
   /// `between`: awaited after each few keys, so that the slot is seen in every state between here and there. `first`:
   /// keys that go before all others, together.
   async moveSlot(slot, target, { between = () => {}, keysAtOnce = 2, first = [] } = {}) {
@@ -157,8 +193,8 @@ export class RedisCluster {
     // The new owner first: so no moment has none.
     await target.ask('CLUSTER', 'SETSLOT', slot, 'NODE', await target.id());
     await source.ask('CLUSTER', 'SETSLOT', slot, 'NODE', await target.id());
-    const told = this.nodes.filter((node) => node !== source && node !== target && node.pid !== null && !node.replicates);
-    for (const node of told) await node.ask('CLUSTER', 'SETSLOT', slot, 'NODE', await target.id());
+    for (const node of this.nodes.filter((other) => other !== source && other !== target && other.pid !== null))
+      if (/role:master/.test(await node.ask('INFO', 'replication'))) await node.ask('CLUSTER', 'SETSLOT', slot, 'NODE', await target.id());
   }
 
   /// A replica of `master`, in step with it.

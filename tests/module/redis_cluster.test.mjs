@@ -1,6 +1,7 @@
 // A Redis Cluster of three real nodes under load: slots are moved while requests hold coins in them, and a master is
 // lost to its replica. Requests may be refused for a moment; no coin is lost, charged twice or held for ever (T8, I7).
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseCoins } from '../harness/coins.mjs';
@@ -11,13 +12,15 @@ import { LivePage, signIn } from './live_page.mjs';
 import { bookedAsTold, underLoad } from './steady_load.mjs';
 import { chatBody, codeOf, Connections, nano } from './traffic.mjs';
 
-const PASSWORD = 'only-the-gate-knows-this';
+const PASSWORD = 'only-they-know-this';
 
 let stack;
 let cluster;
 let passwordFile;
-/// The gate is a user of each node by itself, with the rights that packaging/redis.conf gives it.
-const allowGate = (node) => node.ask('ACL', 'SETUSER', 'lumen-gate', 'on', `>${PASSWORD}`);
+/// The gate and admind are users of each node by themselves, with the rights that packaging/redis.conf gives them.
+const allowUsers = async (node) => {
+  for (const user of ['lumen-gate', 'lumen-admind']) await node.ask('ACL', 'SETUSER', user, 'on', `>${PASSWORD}`);
+};
 before(async () => {
   stack = await startStack({
     name: 'redis_cluster',
@@ -27,9 +30,11 @@ before(async () => {
   cluster = stack.instance.redis;
   passwordFile = path.join(stack.dir, 'gate.password');
   writeServerFile(passwordFile, `${PASSWORD}\n`);
-  await Promise.all(cluster.nodes.map(allowGate));
+  await Promise.all(cluster.nodes.map(allowUsers));
   stack.instance.nginx.prepare();
-  await stack.restart('nginx');
+  cluster.login = `lumen-admind:${PASSWORD}@`;
+  stack.server('admind').env.LUMEN_REDIS_URL = cluster.url;
+  await Promise.all(['nginx', 'admind'].map((name) => stack.restart(name)));
   await stack.waitUntilServing();
 });
 after(() => stack?.stop());
@@ -97,6 +102,30 @@ test('a wallet that was changed by hand on its node is named by reconcile, and r
   assert.match(admind.run('rebuild', '--from', 'book', '--all'), /not in service 0$/m);
   assert.equal((await stack.wallet(account)).balance, before);
   assert.equal(admind.run('reconcile'), '');
+  await serves(key);
+});
+
+test('the book is put back to a backup, and rebuild --from redis takes from the nodes what it lost', async () => {
+  const { account, key } = await stack.newAccount({ max: '5' });
+  await serves(key);
+  const { admind, postgres } = stack.instance;
+  await waitFor('the book to have it all', () => admind.run('reconcile') === '');
+  const backup = path.join(stack.dir, 'backup.sql');
+  execFileSync('pg_dump', ['--no-owner', `--file=${backup}`, postgres.url]);
+  await stack.rest('POST', `/admin/accounts/${account}/grants`, { coins: '3', reason: 'after the backup' });
+  await waitFor('the book to have the grant', () => admind.run('reconcile') === '');
+  const { balance } = await stack.wallet(account);
+  await stack.server('admind').stop();
+  // Ten minutes later what was drained is gone from the stream.
+  await stack.redis('XTRIM', `{b${String(bucketOf(account)).padStart(3, '0')}}:events`, 'MAXLEN', '0');
+  await stack.sql('drop schema if exists ledger_archive cascade; drop schema public cascade');
+  execFileSync('psql', ['--quiet', '--set=ON_ERROR_STOP=1', '--command=create schema public', `--file=${backup}`, postgres.url], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const decided = admind.run('rebuild', '--from', 'redis');
+  assert.match(decided, new RegExp(`^bucket ${bucketOf(account)}: .*: rebuilt$`, 'm'));
+  assert.match(decided, /accounts adjusted 1 by \+?3/);
+  assert.equal((await stack.wallet(account)).balance, balance);
+  assert.equal(admind.run('reconcile'), '');
+  await stack.start('admind');
   await serves(key);
 });
 
@@ -273,7 +302,7 @@ test('a master is killed under load and its replica takes over: nothing that was
     await waitFor('answers', () => state.answers > 20);
     const master = await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)));
     const replica = await cluster.addReplica(master);
-    await allowGate(replica);
+    await allowUsers(replica);
     master.kill('SIGKILL');
     await master.waitUntilGone();
     await waitFor('the replica to take over', async () => (await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)))) === replica, 60);
@@ -289,9 +318,18 @@ test('a master is killed under load and its replica takes over: nothing that was
   assert.ok(await bookedAsTold(stack, heard) >= heard.told.size);
 });
 
-test('no node refused the gate anything, whatever moved', async () => {
+test('no node refused the gate or admind anything, whatever moved', async () => {
+  const { admind } = stack.instance;
+  await waitFor('the doctor to see every bucket in service', () => {
+    try {
+      return admind.run('doctor') !== '';
+    } catch (error) {
+      return !error.message.includes('out of service');
+    }
+  }, 60, 500);
   for (const node of cluster.nodes.filter(({ pid }) => pid !== null)) {
-    assert.ok((await node.ask('CLIENT', 'LIST')).includes('user=lumen-gate'), 'the gate came as its own user');
+    const clients = await node.ask('CLIENT', 'LIST');
+    for (const user of ['lumen-gate', 'lumen-admind']) assert.ok(clients.includes(`user=${user}`), `${user} came as its own user`);
     const refused = (await node.ask('ACL', 'LOG')).map((entry) => entry.join(' '));
     assert.deepEqual(refused, []);
   }

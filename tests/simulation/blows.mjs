@@ -2,7 +2,7 @@
 // wallets may then end below zero by what was in flight (ledger.md §8).
 import { waitFor } from '../harness/machine.mjs';
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function killAndStart({ stack }, name) {
   await stack.kill(name);
@@ -19,7 +19,7 @@ async function freeze({ stack }, name, ms) {
   }
 }
 
-const pick = (list, random) => list[Math.floor(random() * list.length)];
+export const pick = (list, random) => list[Math.floor(random() * list.length)];
 
 /// nginx with all its workers, as when its host's power returns; its ring is on disk.
 async function killWholeGate(gate) {
@@ -35,7 +35,7 @@ async function killWholeGate(gate) {
 }
 
 /// The book has everything that is older than a few seconds: what Redis forgets now, replay brings back (I11).
-async function drainedLately({ stack }) {
+export async function drainedLately({ stack }) {
   await waitFor('the drain to be close', async () => {
     const began = Date.now();
     const wanted = await Promise.all(Array.from({ length: 256 }, (_, bucket) =>

@@ -4,21 +4,30 @@ import path from 'node:path';
 import { startStack } from '../harness/stack.mjs';
 import { seededRandom } from '../module/traffic.mjs';
 import { blows, lossy } from './blows.mjs';
+import { clusterBlows, clusterLossy } from './cluster_blows.mjs';
 import { bookedAsTold, CLIENTS, servedAgain, under } from './load.mjs';
 import { RedisLinkProxy } from './redis_link_proxy.mjs';
 
 const LONGEST_PAUSE_MS = 400;
 
+const MASTERS = 3;
+
 /// Names of blows in an order that the seed decides: all once, shuffled, then again.
-function* blowsInOrder(random) {
+function* blowsInOrder(of, random) {
   for (;;) {
-    const names = Object.keys(blows);
+    const names = Object.keys(of);
     while (names.length > 0) yield names.splice(Math.floor(random() * names.length), 1)[0];
   }
 }
 
+async function withCopies(stack, more) {
+  const gates = [stack.server('nginx'), await stack.addGate()];
+  const adminds = [stack.server('admind'), await stack.addAdmind(), await stack.addAdmind()];
+  return { stack, gates, adminds, ...more };
+}
+
 /// A stack whose gates reach Redis over a link that can be cut.
-async function startEverything() {
+async function onOneRedis() {
   let link;
   const stack = await startStack({
     name: 'chaos',
@@ -28,28 +37,37 @@ async function startEverything() {
       await link.start();
     },
   });
-  const gates = [stack.server('nginx'), await stack.addGate()];
-  const adminds = [stack.server('admind'), await stack.addAdmind(), await stack.addAdmind()];
-  return { stack, link, gates, adminds };
+  return withCopies(stack, { link, blows, lossy });
+}
+
+/// Three masters, each with a replica; what befalls the one Redis befalls nodes here.
+async function onACluster() {
+  const stack = await startStack({ name: 'chaos', redisNodes: MASTERS });
+  const { redis } = stack.instance;
+  for (const master of redis.nodes.slice(0, MASTERS)) await redis.addReplica(master);
+  await redis.inStep();
+  const others = Object.entries(blows).filter(([name]) => !/Redis/.test(name));
+  return withCopies(stack, { blows: { ...Object.fromEntries(others), ...clusterBlows }, lossy: clusterLossy });
 }
 
 /// Counts of what happened: {seconds, blows: {name: n}, statuses, answered, told, booked, coins, …}; see load.mjs.
-export async function runChaos({ seed, seconds, onBlow = () => {} }) {
+export async function runChaos({ seed, seconds, cluster = false, onBlow = () => {} }) {
   const random = seededRandom(seed);
-  const run = await startEverything();
-  const { stack, link } = run;
+  const run = await (cluster ? onACluster() : onOneRedis());
+  const { stack } = run;
   const dealt = {};
   let heard;
   let booked;
   try {
     await stack.modelServers[0].behave('slow-10');  // so that requests are with the model when a blow comes
-    heard = await under(run, async (served) => {
+    heard = await under(run, async (served, accounts) => {
+      run.accounts = accounts;
       const end = Date.now() + seconds * 1000;
-      for (const name of blowsInOrder(random)) {
+      for (const name of blowsInOrder(run.blows, random)) {
         if (Date.now() >= end) break;
         onBlow(name);
         try {
-          await blows[name](run, random);
+          await run.blows[name](run, random);
         } catch (error) {
           throw new Error(`during "${name}": ${error.message}`);
         }
@@ -58,13 +76,15 @@ export async function runChaos({ seed, seconds, onBlow = () => {} }) {
         await new Promise((resolve) => setTimeout(resolve, random() * LONGEST_PAUSE_MS));
       }
     });
-    const forgotten = Object.entries(dealt).reduce((sum, [name, n]) => sum + (lossy.has(name) ? n : 0), 0);
+    const forgotten = Object.entries(dealt).reduce((sum, [name, n]) => sum + (run.lossy.has(name) ? n : 0), 0);
     booked = await bookedAsTold(stack, heard, { inFlightForgotten: forgotten * CLIENTS });
-  } catch (error) {
-    throw new Error(`seed ${seed}, after ${JSON.stringify(dealt)}: ${error.message}\n${stack.logTails()}`);
-  } finally {
     await stack.stop();
-    await link.stop();
+  } catch (error) {
+    const logs = stack.logTails();
+    await stack.abandon();
+    throw new Error(`seed ${seed}, after ${JSON.stringify(dealt)}: ${error.message}\n${logs}`);
+  } finally {
+    await run.link?.stop();
   }
   const { told, statuses, cut, broken, revoked, revocations } = heard;
   return { seed, seconds, blows: dealt, statuses, told: told.size, cut, broken, revocations, served_after_revoke: revoked, ...booked };

@@ -14,7 +14,7 @@ const BROKEN = /ECONNRESET|ECONNREFUSED|socket hang up|EPIPE/;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/// Runs `trouble(served)` while clients send; `served()` counts the requests answered so far. Returns what was heard:
+/// Runs `trouble(served, accounts)` while clients send; `served()` counts the requests answered so far. Returns what was heard:
 /// {told: request → cost in nano-coins, statuses, cut, broken, accounts, strict, revocations, revoked, negative}.
 export async function under({ stack, gates }, trouble) {
   const heard = { told: new Map(), statuses: {}, cut: 0, broken: 0, revocations: 0, revoked: 0, negative: 0 };
@@ -30,7 +30,7 @@ export async function under({ stack, gates }, trouble) {
   // Whoever fails first is the reason.
   const failed = work.then(() => {}, (error) => { stop = true; throw error; });
   try {
-    await Promise.race([trouble(() => heard.statuses[200] ?? 0), failed.then(() => new Promise(() => {}))]);
+    await Promise.race([trouble(() => heard.statuses[200] ?? 0, heard.accounts), failed.then(() => new Promise(() => {}))]);
   } finally {
     stop = true;
     await work;
