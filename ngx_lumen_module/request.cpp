@@ -61,7 +61,7 @@ void end_request(void* data) {
             settle_request(*request);
         }
         release_endpoint(*request);
-        if (request->renew_timer.timer_set) ngx_del_timer(&request->renew_timer);
+        cancel_renewals(*request);
     });
     request->~Request();
     give_back(request);

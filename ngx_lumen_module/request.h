@@ -85,6 +85,14 @@ struct Routing {
 };
 
 struct Request;
+
+/// Place among the worker's requests that wait for their first renewal (settle.cpp).
+struct FirstRenewal {
+    ngx_queue_t link{};  ///< prev null: not waiting
+    ngx_msec_t at = 0;
+    Request* request = nullptr;
+};
+
 using Step = void (*)(Request&);
 using Answer = void (*)(Request&, RedisResult, std::string_view text);
 
@@ -139,7 +147,8 @@ struct Request {
     std::string error_page;  ///< the answer in place of an error page of nginx's own
 
     RingSlot slot;
-    ngx_event_t renew_timer{};
+    FirstRenewal first_renewal;
+    ngx_event_t renew_timer{};     ///< of later ones
     RedisCall* renewal = nullptr;  ///< under way
     NanoCoins renewal_amount;      ///< the hold it asks for
     NanoCoins renewed_cost;        ///< cost so far when the hold was last set

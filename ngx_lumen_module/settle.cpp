@@ -52,16 +52,6 @@ RingRecord record_of(const Request& request) noexcept {
     return record;
 }
 
-void cancel_renewal(Request& request) noexcept {
-    if (request.renew_timer.timer_set) {
-        ngx_del_timer(&request.renew_timer);
-    }
-    if (request.renewal != nullptr) {
-        detach(request.renewal);
-        request.renewal = nullptr;
-    }
-}
-
 /// lumen_coins_held follows the hold from admit over renewals to the settle.
 void count_hold(Request& request, NanoCoins hold) noexcept {
     if (worker_ring() == nullptr) return;
@@ -70,7 +60,7 @@ void count_hold(Request& request, NanoCoins hold) noexcept {
 }
 
 void hand_over(Request& request, const RingRecord& record) noexcept {
-    cancel_renewal(request);
+    cancel_renewals(request);
     count_hold(request, NanoCoins(0));
     enqueue_settle(request.slot, record);
     request.slot = {};
@@ -146,6 +136,45 @@ void take_renewal(Request& request, RedisResult result, std::string_view text) {
     }
 }
 
+/// Requests that wait for their first renewal, the next one first: all wait equally long, and nearly all have ended by
+/// then, for which a timer of its own would be put into nginx's tree and taken out again.
+struct FirstRenewals {
+    ngx_queue_t waiting{};
+    ngx_event_t timer{};
+    ngx_connection_t dummy{};  ///< nginx's event log handler wants a connection behind `data`
+};
+FirstRenewals first_renewals;
+
+void stop_waiting(Request& request) noexcept {
+    ngx_queue_t& link = request.first_renewal.link;
+    if (link.prev == nullptr) return;
+    ngx_queue_remove(&link);
+    link.prev = nullptr;
+}
+
+void wait_for_first_renewal(Request& request) noexcept {
+    request.first_renewal.request = &request;
+    request.first_renewal.at = ngx_current_msec + kFirstRenewalMs;
+    ngx_queue_insert_tail(&first_renewals.waiting, &request.first_renewal.link);
+    if (!first_renewals.timer.timer_set) ngx_add_timer(&first_renewals.timer, kFirstRenewalMs);
+}
+
+void on_first_renewals(ngx_event_t*) {
+    while (!ngx_queue_empty(&first_renewals.waiting)) {
+        FirstRenewal& first = *ngx_queue_data(ngx_queue_head(&first_renewals.waiting), FirstRenewal, link);
+        const auto left_ms = static_cast<ngx_msec_int_t>(first.at - ngx_current_msec);
+        if (left_ms > 0) {
+            ngx_add_timer(&first_renewals.timer, static_cast<ngx_msec_t>(left_ms));
+            return;
+        }
+        Request& request = *first.request;
+        ngx_connection_t* connection = request.r->connection;
+        stop_waiting(request);
+        guarded_void(connection->log, "first renewal", [&] { renew(request); });
+        ngx_http_run_posted_requests(connection);  // the request may be gone
+    }
+}
+
 void on_renewal(void* owner, RedisResult result, std::string_view text) {
     auto& request = *static_cast<Request*>(owner);
     ngx_connection_t* connection = request.r->connection;
@@ -160,6 +189,7 @@ NanoCoins wanted_hold(const Request& request) noexcept {
 
 void renew(Request& request) {
     if (request.stage != Stage::running || request.renewal != nullptr) return;
+    stop_waiting(request);
     if (request.renew_timer.timer_set) {
         ngx_del_timer(&request.renew_timer);
     }
@@ -190,12 +220,21 @@ bool hold_is_running_low(const Request& request, NanoCoins cost_so_far) noexcept
 ngx_int_t settle_init_process(ngx_cycle_t* cycle) {
     const MainConf* conf = main_conf(static_cast<const ngx_cycle_t*>(cycle));
     if (conf == nullptr || !conf->configured) return NGX_OK;
+    ngx_queue_init(&first_renewals.waiting);
+    first_renewals.dummy.fd = static_cast<ngx_socket_t>(-1);
+    first_renewals.timer.handler = on_first_renewals;
+    first_renewals.timer.data = &first_renewals.dummy;
+    first_renewals.timer.log = cycle->log;
+    first_renewals.timer.cancelable = 1;  // requests themselves keep a finishing worker alive (T56)
     // Without its ring a worker still runs: it refuses every priced request, and says why in the log.
     if (open_ring(cycle) != NGX_OK || worker_ring() == nullptr) return NGX_OK;
     return settle_queue_init(cycle);
 }
 
 void settle_exit_process(ngx_cycle_t*) {
+    if (first_renewals.timer.timer_set) {
+        ngx_del_timer(&first_renewals.timer);
+    }
     settle_queue_exit();
     close_ring();
 }
@@ -223,12 +262,22 @@ void begin_running(Request& request) {
     request.stage = Stage::running;
     request.renewed_cost = expected_input_cost(request);
     count_hold(request, request.hold);
-    worker_ring()->write(request.slot, SlotState::running, record_of(request));
     request.renew_timer.handler = on_renew_timer;
     request.renew_timer.data = &request;
     request.renew_timer.log = request.r->connection->log;
     request.renew_timer.cancelable = 1;  // the request itself keeps a finishing worker alive (T56)
-    renew_in(request, kFirstRenewalMs);
+    wait_for_first_renewal(request);
+}
+
+void cancel_renewals(Request& request) noexcept {
+    stop_waiting(request);
+    if (request.renew_timer.timer_set) {
+        ngx_del_timer(&request.renew_timer);
+    }
+    if (request.renewal != nullptr) {
+        detach(request.renewal);
+        request.renewal = nullptr;
+    }
 }
 
 void report_progress(Request& request) {

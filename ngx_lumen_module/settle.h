@@ -16,8 +16,11 @@ bool reserve_slot(Request& request);
 void release_slot(Request& request);
 /// No admit reply within the deadline, or the connection was lost: the hold may or may not be there. Voids it.
 void abandon_admit(Request& request);
-/// admit said OK: slot RUNNING, first renewal in 2 s, then every 20 s.
+/// admit said OK: first renewal in 2 s, then every 20 s. The slot is RUNNING once an endpoint is about to be asked
+/// (report_progress): until then a worker that dies leaves a void either way (I5).
 void begin_running(Request& request);
+/// None follows any more.
+void cancel_renewals(Request& request) noexcept;
 /// After each chunk: updates the local shadow in the ring, and renews early when the cost passes half the hold.
 void report_progress(Request& request);
 /// The end of the request, exactly once: computes the exact cost from request.metering, or voids it if nothing was sent
