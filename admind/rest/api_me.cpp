@@ -11,40 +11,29 @@ namespace lumen::admind {
 
 namespace {
 
-Json groups_json(pqxx::transaction_base& transaction, AccountId account) {
-    Json groups = Json::array();
-    // `default` is everybody's and says nothing (P10).
-    for (const auto& row :
-         transaction.exec_params("select g.name from memberships m join groups g on g.id = m.group_id"
-                                 " where m.account_id = $1 and g.active and g.name <> 'default' order by g.name",
-                                 account)) {
-        groups.push_back(row[0].as<std::string>());
-    }
-    return groups;
-}
+/// The person and all that is counted of the account, as a page needs it at once. `default` is everybody's group and
+/// says nothing (P10); web chat is counted under the account's one hidden key (ledger.md §5).
+constexpr const char* kCard =
+    "select u.name, u.email, coalesce(u.avatar, '') avatar, u.notice_mail, u.notice_webhook,"
+    " coalesce(b.spent, 0) coins_used, coalesce(b.tokens_in, 0) tokens_in, coalesce(b.tokens_out, 0) tokens_out,"
+    " to_jsonb(array(select g.name from memberships m join groups g on g.id = m.group_id"
+    " where m.account_id = $2 and g.active and g.name <> 'default' order by g.name)) group_names,"
+    " (select m.name from model_totals t join models m on m.id = t.model_id where t.account_id = $2 group by m.name"
+    " having sum(t.requests) > 0 order by sum(t.requests) desc, sum(t.tokens_in + t.tokens_out) desc,"
+    " max(t.last_used_at) desc, m.name limit 1) favorite,"
+    " coalesce(past.conversations, 0) conversations,"
+    " chat.requests, chat.tokens, chat.spent, chat.last_used_ms"
+    " from users u left join account_balances b on b.account_id = $2"
+    " left join account_conversations past on past.account_id = $2"
+    " cross join (select coalesce(sum(t.requests), 0) requests, coalesce(sum(t.tokens_in + t.tokens_out), 0) tokens,"
+    " coalesce(sum(t.spent), 0)::bigint spent,"
+    " coalesce((extract(epoch from max(t.last_used_at)) * 1000)::bigint, 0) last_used_ms"
+    " from api_keys k join key_totals t on t.key_id = k.id where k.account_id = $2 and k.kind = 'chat') chat"
+    " where u.id = $1";
 
-Json favorite_model(pqxx::transaction_base& transaction, AccountId account) {
-    const auto rows = transaction.exec_params(
-        "select m.name from model_totals u join models m on m.id = u.model_id where u.account_id = $1 group by m.name"
-        " having sum(u.requests) > 0"
-        " order by sum(u.requests) desc, sum(u.tokens_in + u.tokens_out) desc, max(u.last_used_at) desc, m.name limit "
-        "1",
-        account);
-    return rows.empty() ? Json(nullptr) : Json(rows[0][0].as<std::string>());
-}
-
-/// Web chat is counted under the account's one hidden key (ledger.md §5).
-Json chat_json(pqxx::transaction_base& transaction, AccountId account) {
-    const auto rows = transaction.exec_params(
-        "select coalesce(sum(t.requests), 0) requests, coalesce(sum(t.tokens_in + t.tokens_out), 0) tokens,"
-        " coalesce(sum(t.spent), 0)::bigint spent,"
-        " coalesce((extract(epoch from max(t.last_used_at)) * 1000)::bigint, 0) last_used_ms"
-        " from api_keys k join key_totals t on t.key_id = k.id where k.account_id = $1 and k.kind = 'chat'",
-        account);
-    const auto kept =
-        transaction.exec_params("select conversations from account_conversations where account_id = $1", account);
-    Json chat{{"conversations", kept.empty() ? 0 : kept[0][0].as<std::int64_t>()}};
-    put_use(chat, rows[0]);
+Json chat_json(const pqxx::row& card) {
+    Json chat{{"conversations", card["conversations"].as<std::int64_t>()}};
+    put_use(chat, card);
     return chat;
 }
 
@@ -83,33 +72,30 @@ Json notices_json(const NoticeSettings& site, bool mail, bool webhook) {
 
 Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account,
              const RulesOfAccount& rules) {
-    const auto person = transaction.exec_params1(
-        "select name, email, coalesce(avatar, ''), notice_mail, notice_webhook from users where id = $1", user);
-    const auto name = person[0].as<std::string>();
-    const auto email = person[1].as<std::string>();
-    const AvatarChoice avatar = avatar_choice(call.settings, person[2].as<std::string>());
+    const auto card = transaction.exec_params1(kCard, user, account);
+    const auto name = card["name"].as<std::string>();
+    const auto email = card["email"].as<std::string>();
+    const AvatarChoice avatar = avatar_choice(call.settings, card["avatar"].as<std::string>());
     const Wallet wallet = read_wallet(transaction, account).value();
     const LiveBalance amounts = balance_of(call.services.redis, wallet);
     const std::string source = resolve_budget_of(rules.book, rules.own).source;
-    const auto totals = transaction.exec_params(
-        "select spent, tokens_in, tokens_out from account_balances where account_id = $1", account);
-    const bool known = !totals.empty();
-    const auto in = known ? totals[0]["tokens_in"].as<std::int64_t>() : 0;
-    const auto out = known ? totals[0]["tokens_out"].as<std::int64_t>() : 0;
+    const auto in = card["tokens_in"].as<std::int64_t>();
+    const auto out = card["tokens_out"].as<std::int64_t>();
     return {{"id", id_json(user)},
             {"name", name},
             {"email", email},
             {"avatar", avatar.kind},
             {"avatar_choice", avatar.may_change},
             {"avatar_url", avatar_address(avatar.kind, name, email)},
-            {"notices", notices_json(call.settings.notices, person[3].as<bool>(), person[4].as<bool>())},
-            {"groups", groups_json(transaction, account)},
-            {"coins_used", coins_json(NanoCoins(known ? totals[0]["spent"].as<std::int64_t>() : 0))},
+            {"notices",
+             notices_json(call.settings.notices, card["notice_mail"].as<bool>(), card["notice_webhook"].as<bool>())},
+            {"groups", read_texts(card["group_names"])},
+            {"coins_used", coins_json(NanoCoins(card["coins_used"].as<std::int64_t>()))},
             {"tokens_used", {{"input", in}, {"output", out}, {"total", in + out}}},
-            {"favorite_model", favorite_model(transaction, account)},
+            {"favorite_model", card["favorite"].is_null() ? Json(nullptr) : Json(card["favorite"].as<std::string>())},
             {"budget", budget_json(wallet, amounts, source, unix_ms_now())},
             {"forecast", forecast_json(transaction, wallet, amounts)},
-            {"chat", chat_json(transaction, account)},
+            {"chat", chat_json(card)},
             {"now", utc_text(unix_ms_now())}};
 }
 
