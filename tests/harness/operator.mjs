@@ -12,8 +12,9 @@ export class RestError extends Error {
 }
 
 export class Operator {
-  constructor(url, token) {
-    Object.assign(this, { url, token });
+  /// `contract`: what answers are held against, in tests.
+  constructor(url, token, contract = null) {
+    Object.assign(this, { url, token, contract });
   }
 
   /// The answer whatever its status: {status, headers, body}.
@@ -33,7 +34,9 @@ export class Operator {
     });
     const text = await response.text();
     const json = /json/.test(response.headers.get('content-type') ?? '') && text !== '';
-    return { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text };
+    const answer = { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text };
+    await this.contract?.check(method, `/api/v1${path}`, answer);
+    return answer;
   }
 
   /// The body of a 2xx answer; anything else is an error that quotes it.

@@ -19,7 +19,8 @@
 // What it offers
 //   url, key, account             the gate, and an account with 5 coins, made with the stack
 //   newAccount({max, refresh, starting, mode, email})  → {user, account, key, keyId}; amounts are coins as text
-//   operator, rest(method, path, body)                 admind's REST as operator; paths below /api/v1
+//   operator, rest(method, path, body)                 admind's REST as operator; paths below /api/v1. Each answer is
+//                                                      held against the served OpenAPI document
 //   sql(text, parameters) → rows of strings            redis(...command) → reply
 //   wallet(account) → {balance, held, running, seq}    nano-coins as BigInt, as Redis has them
 //   ledger(requestId) → rows of ledger_events          once they are drained
@@ -35,6 +36,7 @@
 import { existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Instance } from './instance.mjs';
+import { Contract } from './contract.mjs';
 import { checkInvariants } from './invariants.mjs';
 import { buildDir, checkout, freePort, makeServerDir, obstacleTo, tail, waitFor, writeServerFile } from './machine.mjs';
 import { Operator } from './operator.mjs';
@@ -147,7 +149,8 @@ class Stack {
   async signIn() {
     const token = /lop_\S+/.exec(this.instance.admind.run('token', 'create', '--scope', 'admin'))?.[0];
     if (!token) throw new Error('`lumen-admind token create` printed no token');
-    this.operator = new Operator(this.url, token);
+    this.contract = new Contract(this.url);
+    this.operator = new Operator(this.url, token, this.contract);
     Object.assign(this, await this.newAccount({ email: 'first@example.edu' }));
     await this.waitUntilServing();
   }
@@ -254,7 +257,7 @@ class Stack {
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
-  /// Checks the books, stops everything, and fails with the logs if anything was wrong.
+  /// Checks the books and what admind has answered, stops everything, and fails with the logs if anything was wrong.
   async stop() {
     const problems = [];
     try {
@@ -262,6 +265,7 @@ class Stack {
     } catch (error) {
       problems.push(error.message);
     }
+    problems.push(...(this.contract?.findings ?? []));
     await this.#stopServers();
     if (!this.allowAlerts) problems.push(...this.#nginxAlerts());
     problems.push(...sanitizerReports(path.join(this.instance.stateDir, 'log')));

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { waitFor } from '../harness/machine.mjs';
+import { Contract } from '../harness/contract.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { BrowserSession } from './browser_session.mjs';
 import { chatBody, seededRandom } from './traffic.mjs';
@@ -126,7 +127,7 @@ async function sessionOf({ user, account }) {
   const now = Date.now();
   await stack.redis('HSET', `lumen:session:${createHash('sha256').update(cookie).digest('hex')}`,
     'user', user, 'account', account, 'created', String(now), 'expires', String(now + 600_000), 'used', String(now));
-  return new BrowserSession(stack.url, `lumen_session=${cookie}`);
+  return new BrowserSession(stack.url, `lumen_session=${cookie}`, stack.contract);
 }
 
 async function makeAccount(name, isProject) {
@@ -263,4 +264,20 @@ test('P59 a notice that changes asks nobody again, until an administrator says s
   await stack.rest('POST', `/admin/models/${id}/ask-again`);
   assert.equal((await badges(entry)).get('row-14'), 'need_consent');
   await waitFor('the gate to ask again', async () => (await ask(entry.key, 'row-14')) === '403 model_consent_required');
+});
+
+test('an answer that openapi.json does not list is a finding of the stack: status, field and type', async () => {
+  const contract = new Contract(stack.url);
+  const answer = await stack.operator.call('GET', '/admin/groups/default');
+  const checked = async (change) => {
+    contract.findings.length = 0;
+    await contract.check('GET', '/api/v1/admin/groups/default', { ...answer, ...change });
+    return contract.findings.join();
+  };
+  assert.equal(await checked({}), '');
+  assert.match(await checked({ body: { ...answer.body, made_up: 1 } }), /unlisted field `made_up`/);
+  assert.match(await checked({ body: { ...answer.body, name: 7 } }), /body\.name is no string/);
+  const { name, ...nameless } = answer.body;
+  assert.match(await checked({ body: nameless }), new RegExp(`body lacks \`name\``), `it has one: ${name}`);
+  assert.match(await checked({ status: 418 }), /answers 418, unlisted/);
 });

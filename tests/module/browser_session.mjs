@@ -1,12 +1,13 @@
 // A person's browser as far as REST goes: its cookie, and requests that come from a page of the site.
 export class BrowserSession {
-  constructor(url, cookie = '') {
-    Object.assign(this, { url, cookie });
+  /// `contract`: what answers are held against.
+  constructor(url, cookie = '', contract = null) {
+    Object.assign(this, { url, cookie, contract });
   }
 
   /// The configured development user, signed in.
   static async ofDevUser(stack) {
-    const session = new BrowserSession(stack.url);
+    const session = new BrowserSession(stack.url, '', stack.contract);
     const answer = await session.call('POST', '/devlogin');
     if (answer.status !== 303) throw new Error(`devlogin: ${answer.status} ${answer.text}`);
     return session;
@@ -28,6 +29,8 @@ export class BrowserSession {
     if (session) [this.cookie] = session.split(';');
     const text = await answer.text();
     const json = /json/.test(answer.headers.get('content-type') ?? '') && text !== '';
-    return { status: answer.status, headers: answer.headers, text, body: json ? JSON.parse(text) : null };
+    const seen = { status: answer.status, headers: answer.headers, text, body: json ? JSON.parse(text) : null };
+    await this.contract?.check(method, `/api/v1${path}`, seen);
+    return seen;
   }
 }
