@@ -52,6 +52,29 @@ TEST(Keys, a_draft_cannot_authenticate_and_a_saved_key_can) {
     EXPECT_EQ(lookup(secret), "OK " + person.account + " " + saved.body["id"].get<std::string>());
 }
 
+TEST(Keys, a_thousand_are_all_on_the_profile_and_one_more_is_refused_until_one_is_deleted) {
+    const auto person = admind().new_person();
+    const HttpReply own = save(person, draft_of(person), "mine");
+    ASSERT_EQ(own.status, 201) << own.text;
+    admind().execute("insert into api_keys (account_id, name, hint, key_hash) select " + person.account +
+                     ", 'key ' || n, 'sk_A…9xYz', sha256(('" + person.account +
+                     " ' || n)::bytea) from generate_series(2, 1000) n");
+    const Json keys = person.call("GET", "/api/v1/me/profile").body["keys"];
+    EXPECT_EQ(keys["data"].size(), 1000u);
+    EXPECT_TRUE(keys["next_cursor"].is_null());
+    std::set<std::string> names;
+    for (const Json& key : keys["data"]) names.insert(key["name"].get<std::string>());
+    EXPECT_EQ(names.size(), 1000u) << "none twice";
+
+    const HttpReply saved = save(person, draft_of(person), "one more");
+    EXPECT_EQ(saved.status, 409) << saved.text;
+    EXPECT_EQ(saved.code(), "too_many_keys");
+    EXPECT_EQ(admind().as_operator("POST", keys_path(person), {{"name", "one more"}}).code(), "too_many_keys");
+    ASSERT_EQ(person.call("DELETE", "/api/v1/me/keys/" + own.body["id"].get<std::string>()).status, 204);
+    EXPECT_EQ(save(person, draft_of(person), "one more").status, 201);
+    admind().execute("delete from api_keys where name like 'key %' and account_id = " + person.account);
+}
+
 TEST(Keys, a_new_draft_replaces_the_old_one) {
     const auto person = admind().new_person();
     const HttpReply first = draft_of(person);
