@@ -96,24 +96,32 @@ bool BucketReadiness::may_serve(Bucket bucket, std::chrono::steady_clock::time_p
 
 std::vector<BucketReport> BucketReadiness::make_ready(const std::vector<Bucket>& buckets) {
     std::vector<BucketReport> reports(buckets.size());
-    std::atomic<std::size_t> next{0};
-    const auto work = [&] {
-        RedisLink redis(redis_url_, redis_timeout_);
-        for (std::size_t i = next++; i < buckets.size(); i = next++) {
-            reports[i].bucket = buckets[i];
-            try {
-                reports[i].outcome = make_bucket_ready(postgres_, redis, buckets[i], spool_directory_);
-            } catch (const std::exception& error) {
-                reports[i].error = error.what();
-                redis.drop();
+    const auto each = [&](const auto& do_one) {
+        std::atomic<std::size_t> next{0};
+        const auto work = [&] {
+            RedisLink redis(redis_url_, redis_timeout_);
+            for (std::size_t i = next++; i < reports.size(); i = next++) {
+                try {
+                    do_one(redis, reports[i]);
+                } catch (const std::exception& error) {
+                    reports[i].error = error.what();
+                    redis.drop();
+                }
             }
+        };
+        std::vector<std::thread> workers;
+        for (std::size_t i = 1; i < std::min<std::size_t>(kBucketsAtOnce, reports.size()); ++i) {
+            workers.emplace_back(work);
         }
+        work();
+        for (std::thread& worker : workers) worker.join();
     };
-    std::vector<std::thread> workers;
-    const std::size_t count = std::min<std::size_t>(kBucketsAtOnce, buckets.size());
-    for (std::size_t i = 1; i < count; ++i) workers.emplace_back(work);
-    work();
-    for (std::thread& worker : workers) worker.join();
+    for (std::size_t i = 0; i < buckets.size(); ++i) reports[i].bucket = buckets[i];
+    each([&](RedisLink& redis, BucketReport& report) {
+        report.outcome = make_bucket_ready(postgres_, redis, report.bucket, spool_directory_);
+    });
+    // First all serve, then they get what is due.
+    each([](RedisLink& redis, BucketReport& report) { credit_refills(redis, report.outcome.refilled); });
     return reports;
 }
 

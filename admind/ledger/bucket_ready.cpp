@@ -21,28 +21,20 @@ std::vector<const BookAccount*> tell_differences(RedisLink& redis, const ConfigD
     return waiting;
 }
 
-/// Hours that passed while the bucket was out of service; admission would credit them too, but pages show balances.
-void credit_refills_due(RedisLink& redis, const BookBalances& balances) {
-    std::vector<AccountId> accounts;
-    const auto send = [&] {
-        RefillCall call(accounts.data(), accounts.size(), -1);
-        redis.append(call);
-        accounts.clear();
-    };
-    for (const auto& [account, balance] : balances) {
-        if (balance.refilled) accounts.push_back(account);
-        if (accounts.size() == RefillCall::kMostAccounts) send();
-    }
-    if (!accounts.empty()) send();
-    while (redis.outstanding() > 0) redis.next();
-}
-
 bool is_ready(RedisLink& redis, Bucket bucket, const std::string& replication_id) {
     const RedisReply token = redis.command({"HGET", bucket_key(bucket, "meta"), "ready"});
     return reply_text(token.get()).substr(0, replication_id.size()) == replication_id;
 }
 
 }  // namespace
+
+void credit_refills(RedisLink& redis, const std::vector<AccountId>& accounts) {
+    for (std::size_t sent = 0; sent < accounts.size(); sent += RefillCall::kMostAccounts) {
+        RefillCall call(&accounts[sent], std::min(accounts.size() - sent, RefillCall::kMostAccounts), -1);
+        redis.append(call);
+    }
+    while (redis.outstanding() > 0) redis.next();
+}
 
 std::string new_nonce() {
     std::random_device random;
@@ -132,7 +124,9 @@ BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucke
         return outcome;
     }
     for (const BookAccount* account : waiting) tell_account(redis, *account);
-    credit_refills_due(redis, book.balances);
+    for (const auto& [account, balance] : book.balances) {
+        if (balance.refilled) outcome.refilled.push_back(account);
+    }
     return outcome;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "admind/ledger/bucket_book.h"
 #include "admind/stores/pg_pool.h"
@@ -25,11 +26,17 @@ struct BucketOutcome {
     std::size_t holds_kept = 0;  ///< of a rebuild
     std::size_t holds_dropped = 0;
     std::size_t foreign_events = 0;  ///< written to a file before they were removed
+    std::vector<AccountId>
+        refilled;  ///< once it is in service: accounts that hours may be due to, for credit_refills()
 };
 
 /// `spool_directory`: where events of a foreign epoch are kept for a person to look at. Throws what Redis and Postgres
 /// throw; the bucket is then not ready, and the next call begins anew.
 BucketOutcome make_bucket_ready(PgPool& postgres, RedisLink& redis, Bucket bucket, const std::string& spool_directory);
+
+/// Hours that passed while the bucket was out of service. Admission would credit them too, but pages show balances; so
+/// it can wait until other buckets are in service.
+void credit_refills(RedisLink& redis, const std::vector<AccountId>& accounts);
 
 /// The last steps of a reconciliation: lookups, the position's source and epoch, COMMIT, mark_ready. Not empty: why the
 /// bucket is not ready all the same; the whole reconciliation begins anew then.

@@ -117,6 +117,21 @@ class Client {
 
 const appendOnlyFiles = () => path.join(stack.instance.redis.dataDir, 'appendonlydir');
 
+test('Postgres is away: requests are served, grants are refused, and all is booked when it is back (§8)', async () => {
+  const client = await Client.create();
+  await client.booked();
+  await stack.server('postgres').stop();
+  for (let i = 0; i < 5; i++) {
+    assert.equal(await client.ask(), true);
+    await client.settled();
+  }
+  const grant = await stack.operator.call('POST', `/admin/accounts/${client.account}/grants`, { coins: '1', reason: 'while it is away' });
+  assert.deepEqual([grant.status, grant.body.code], [503, 'database_unavailable']);
+  await stack.start('postgres');
+  await client.booked();
+  await client.settled();
+});
+
 test('Redis is emptied under load', async () => {
   const client = await Client.create();
   await client.settled();

@@ -1,5 +1,5 @@
-// The gate under the rights that packaging/redis.conf gives it (ledger.md 6.8): everything works, also what is rare, and
-// nothing that would harm the ledger is allowed.
+// The gate and admind under the rights that packaging/redis.conf gives them (ledger.md 6.8): everything works, also what is
+// rare, and nothing that would harm the ledger is allowed.
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -72,3 +72,31 @@ for (const command of [['FLUSHALL'], ['SWAPDB', '0', '1'], ['DEBUG', 'SLEEP', '0
     }
   });
 }
+
+// On one server; what it may do is tested where it does it, on a Cluster (redis_cluster.test.mjs), and here without one.
+for (const command of [['FLUSHALL'], ['FLUSHDB'], ['SWAPDB', '0', '1'], ['DEBUG', 'SLEEP', '0'], ['KEYS', '*'], ['CONFIG', 'SET', 'appendonly', 'no'],
+  ['SHUTDOWN', 'NOSAVE'], ['REPLICAOF', 'NO', 'ONE'], ['SCRIPT', 'FLUSH'], ['SET', 'something:else', 'x']]) {
+  test(`admind may not ${command.join(' ')}`, async () => {
+    await stack.redis('ACL', 'SETUSER', 'lumen-admind', 'on', `>${PASSWORD}`);
+    const link = new RedisLink(stack.instance.redis.socket);
+    try {
+      await link.command('AUTH', 'lumen-admind', PASSWORD);
+      await assert.rejects(() => link.command(...command), /NOPERM|command not allowed/);
+    } finally {
+      link.close();
+    }
+  });
+}
+
+test('admind reads streams, drains one server as its own user, and is refused nothing', async () => {
+  await stack.redis('ACL', 'LOG', 'RESET');
+  const { admind } = stack.instance;
+  admind.env.LUMEN_REDIS_URL = `unix://lumen-admind:${PASSWORD}@${stack.instance.redis.socket}`;
+  await stack.restart('admind');
+  await stack.waitUntilServing();
+  const answer = await ask('demo');
+  assert.equal(answer.status, 200, await answer.text());
+  assert.equal((await stack.ledger(answer.headers.get('x-request-id'))).length, 1);
+  await waitFor('admind to come as its own user', async () => (await stack.redis('CLIENT', 'LIST')).includes('user=lumen-admind'));
+  assert.deepEqual((await stack.redis('ACL', 'LOG')).map((entry) => entry.join(' ')), []);
+});

@@ -91,6 +91,34 @@ test('a Redis that takes longer than lumen_redis timeout: refused, voided, and s
   await assertNothingLost(heard);
 });
 
+test('a Redis that is full: what runs is settled, nothing new is admitted, and all is served when there is room (T11)', async () => {
+  const { account, key } = await stack.newAccount();
+  const ask = () => stack.post('/v1/chat/completions', chatBody(), { key });
+  const [, room] = await stack.redis('CONFIG', 'GET', 'maxmemory');
+  await stack.modelServers[0].behave('slow-1000');
+  const running = ask();
+  await waitFor('the request to run', async () => (await stack.wallet(account)).running === 1n);
+  await stack.redis('CONFIG', 'SET', 'maxmemory', '1mb');
+  try {
+    const refused = await ask();
+    assert.equal(refused.status, 503);
+    assert.equal(refused.headers.get('retry-after'), '1');
+    assert.equal((await refused.json()).error.code, 'billing_unavailable');
+    const answer = await running;
+    assert.equal(answer.status, 200, await answer.text());
+    await waitFor('the settle', async () => (await stack.wallet(account)).running === 0n);
+    assert.equal((await stack.ledger(answer.headers.get('x-request-id'))).length, 1);
+  } finally {
+    await stack.redis('CONFIG', 'SET', 'maxmemory', room);
+    await stack.modelServers[0].behave('');
+  }
+  await waitFor('requests to be served again', async () => {
+    const answer = await ask();
+    await answer.text();
+    return answer.status === 200;
+  });
+});
+
 test('a Redis that is gone and comes back', async () => {
   const heard = await underLoad(stack, async (seen) => {
     await more(seen);
