@@ -4,7 +4,6 @@
 
 #include <ctime>
 #include <new>
-#include <vector>
 
 #include "ngx_lumen_module/balancer.h"
 #include "ngx_lumen_module/guard.h"
@@ -24,27 +23,20 @@ constexpr bool kFindsUseAfterEnd = false;
 /// Memory of requests that have ended: the last one's is still in the cache. As many as a busy worker has at once; none
 /// where whoever touches an ended request is found out by that.
 constexpr std::size_t kKeptRequests = kFindsUseAfterEnd ? 0 : 256;
-std::vector<void*>& kept_memory() {
-    static auto* kept = [] {
-        auto* made = new std::vector<void*>;
-        made->reserve(kKeptRequests);
-        return made;
-    }();  // never destroyed: requests may end after exit_process (T59)
-    return *kept;
-}
+/// No heap: what a static still points to when the module is unloaded would pass for a leak.
+struct KeptMemory {
+    std::array<void*, kKeptRequests + 1> blocks{};
+    std::size_t count = 0;
+};
+KeptMemory kept;
 
 void* take_memory() {
-    std::vector<void*>& kept = kept_memory();
-    if (kept.empty()) return ::operator new(sizeof(Request));
-    void* memory = kept.back();
-    kept.pop_back();
-    return memory;
+    return kept.count > 0 ? kept.blocks[--kept.count] : ::operator new(sizeof(Request));
 }
 
 void give_back(void* memory) noexcept {
-    std::vector<void*>& kept = kept_memory();
-    if (kept.size() == kKeptRequests) return ::operator delete(memory);
-    kept.push_back(memory);
+    if (kept.count == kKeptRequests) return ::operator delete(memory);
+    kept.blocks[kept.count++] = memory;
 }
 
 // The last that is done for a request, whatever became of it: nothing of ours may point to it any more, and its money
