@@ -1,6 +1,7 @@
 #include "admind/ledger/late_charges.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "admind/stores/pg_arrays.h"
 
@@ -19,12 +20,35 @@ ReapedRequests read_reaped(pqxx::transaction_base& transaction, const std::vecto
     return reaped;
 }
 
+namespace {
+
+/// Of these requests those that were charged what they cost, or will be: by one statement, as gates that send their
+/// last seconds again after a failover have thousands of them.
+std::unordered_set<std::string> read_settled(pqxx::transaction_base& transaction, const std::vector<LateEvent>& lates) {
+    std::vector<std::string> requests;
+    requests.reserve(lates.size());
+    for (const LateEvent& late : lates) requests.push_back(late.request_id);
+    std::unordered_set<std::string> settled;
+    for (const auto& row : transaction.exec_params(
+             "select request_id::text from ledger_events where kind in (1, 5) and request_id = any($1::uuid[]) "
+             "union all select request_id::text from money_ops where kind = 3 and request_id = any($1::uuid[])",
+             pg_array(requests))) {
+        settled.insert(row[0].as<std::string>());
+    }
+    return settled;
+}
+
+}  // namespace
+
 std::vector<AccountId> resolve_lates(pqxx::transaction_base& transaction, std::vector<LateEvent> lates) {
     std::vector<AccountId> charged;
+    if (lates.empty()) return charged;
+    const std::unordered_set<std::string> settled = read_settled(transaction, lates);
     // In order of account, as everybody who locks several rows of account_ops must.
     std::stable_sort(lates.begin(), lates.end(),
                      [](const LateEvent& a, const LateEvent& b) { return a.account < b.account; });
     for (const LateEvent& late : lates) {
+        if (settled.count(late.request_id) > 0) continue;
         transaction.exec_params("select 1 from account_ops where account_id = $1 for update", late.account);
         const auto row = transaction.exec_params1(
             "select exists (select 1 from ledger_events where request_id = $1::uuid and kind in (1, 5)) "

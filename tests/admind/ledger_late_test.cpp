@@ -78,6 +78,25 @@ TEST_F(LedgerLate, a_late_settle_of_a_request_that_is_settled_changes_nothing) {
     EXPECT_EQ(number("select count(*) from money_ops where kind = 3"), 0);
 }
 
+TEST_F(LedgerLate, what_gates_send_again_after_a_failover_waits_for_no_grant_and_no_grant_for_it) {
+    make_ready();
+    const Account account = new_account(coins(5));
+    std::vector<RequestId> requests;
+    for (int i = 0; i < 200; ++i) requests.push_back(new_request());
+    for (const RequestId& request : requests) {
+        ASSERT_EQ(admit(account, request, coins(1)), Reply::ok);
+        ASSERT_EQ(settle(account, request, NanoCoins(1000)), Reply::ok);
+    }
+    drain();
+    redis.command({"DEL", bucket_key(account_bucket(account.id), "done0")});
+    for (const RequestId& request : requests) EXPECT_EQ(settle(account, request, NanoCoins(1000)), Reply::late);
+    auto other = postgres.acquire();
+    pqxx::work grant(*other);
+    grant.exec_params("select 1 from account_ops where account_id = $1 for update", account.id);
+    EXPECT_EQ(drain(), requests.size());
+    EXPECT_EQ(number("select count(*) from money_ops where kind = 3"), 0);
+}
+
 TEST_F(LedgerLate, two_lates_of_one_request_in_one_batch_are_charged_once) {
     make_ready();
     const Account account = new_account(coins(5));
