@@ -171,6 +171,32 @@ std::string_view plain_string(std::string_view value) noexcept {
     return value.size() >= 2 && value.front() == '"' ? value.substr(1, value.size() - 2) : std::string_view();
 }
 
+/// What the dialects with typed events have at the top of one; empty where it has none.
+struct TypedEvent {
+    std::string_view type;  ///< or the name of the event, where it has no such member
+    std::string_view response;
+    std::string_view message;
+    std::string_view usage;
+    bool error = false;
+};
+
+/// Nothing if it is malformed.
+std::optional<TypedEvent> typed_event(std::string_view data, std::string_view event_name) noexcept {
+    TypedEvent event;
+    event.type = event_name;
+    JsonMembers members(data);
+    JsonMember member;
+    while (members.next(member)) {
+        if (member.key == "type") event.type = plain_string(member.value);
+        if (member.key == "response") event.response = member.value;
+        if (member.key == "message") event.message = member.value;
+        if (member.key == "usage") event.usage = member.value;
+        if (member.key == "error") event.error = member.value != "null";
+    }
+    if (members.malformed()) return std::nullopt;
+    return event;
+}
+
 }  // namespace
 
 SseLine first_sse_line(std::string_view text) noexcept {
@@ -335,23 +361,15 @@ void SseEventReader::read_chunk(std::string_view data) {
 
 /// An event of the responses dialect: `type` tells what it is, also as the event's name.
 void SseEventReader::read_response_event(std::string_view data) {
-    std::string_view type = event_name_;
-    std::string_view response;
-    bool error = false;
-    JsonMembers members(data);
-    JsonMember member;
-    while (members.next(member)) {
-        if (member.key == "type") type = plain_string(member.value);
-        if (member.key == "response") response = member.value;
-        if (member.key == "error") error = member.value != "null";
-    }
-    if (members.malformed()) return;
-    facts_.error = error || type == "error" || type == "response.failed";
-    facts_.done = ends_response(type);
-    if (!facts_.done || !is_object(response)) return;
+    const auto event = typed_event(data, event_name_);
+    if (!event) return;
+    facts_.error = event->error || event->type == "error" || event->type == "response.failed";
+    facts_.done = ends_response(event->type);
+    if (!facts_.done || !is_object(event->response)) return;
 
-    JsonMembers response_members(response);
-    while (response_members.next(member)) {
+    JsonMembers response(event->response);
+    JsonMember member;
+    while (response.next(member)) {
         if (member.key != "usage") continue;
         if (const auto usage = usage_of_object(operation_, member.value)) facts_.usage = usage;
     }
@@ -360,23 +378,14 @@ void SseEventReader::read_response_event(std::string_view data) {
 
 /// An event of Anthropic's dialect. message_start tells the input, each message_delta the totals so far.
 void SseEventReader::read_message_event(std::string_view data) {
-    std::string_view type = event_name_;
-    std::string_view message;
-    std::string_view usage;
-    bool error = false;
-    JsonMembers members(data);
-    JsonMember member;
-    while (members.next(member)) {
-        if (member.key == "type") type = plain_string(member.value);
-        if (member.key == "message") message = member.value;
-        if (member.key == "usage") usage = member.value;
-        if (member.key == "error") error = member.value != "null";
-    }
-    if (members.malformed()) return;
-    facts_.error = error || type == "error";
-    facts_.done = type == "message_stop";
-    if (usage.empty() && is_object(message)) {
-        JsonMembers inner(message);
+    const auto event = typed_event(data, event_name_);
+    if (!event) return;
+    std::string_view usage = event->usage;
+    facts_.error = event->error || event->type == "error";
+    facts_.done = event->type == "message_stop";
+    if (usage.empty() && is_object(event->message)) {
+        JsonMembers inner(event->message);
+        JsonMember member;
         while (inner.next(member)) {
             if (member.key == "usage") usage = member.value;
         }
@@ -385,50 +394,34 @@ void SseEventReader::read_message_event(std::string_view data) {
     if (!is_object(usage)) return;
     message_counts_.take(usage);
     facts_.usage = message_counts_.usage();
-    message_delta_seen_ = message_delta_seen_ || type == "message_delta";
+    message_delta_seen_ = message_delta_seen_ || event->type == "message_delta";
     facts_.usage_is_final = facts_.usage.has_value() && message_delta_seen_;
     facts_.output_is_unsaid = facts_.usage.has_value() && !message_delta_seen_;
 }
 
 /// Speech to text as a stream: OpenAI's typed events, or chunks like those of chat (vLLM).
 void SseEventReader::read_transcript_event(std::string_view data) {
-    std::string_view type = event_name_;
-    std::string_view usage;
-    JsonMembers members(data);
-    JsonMember member;
-    while (members.next(member)) {
-        if (member.key == "type") type = plain_string(member.value);
-        if (member.key == "usage") usage = member.value;
-    }
-    if (members.malformed()) return;
-    if (type != "transcript.text.done") {
+    const auto event = typed_event(data, event_name_);
+    if (!event) return;
+    if (event->type != "transcript.text.done") {
         read_chunk(data);
-        facts_.error = facts_.error || type == "error";
+        facts_.error = facts_.error || event->type == "error";
         return;
     }
     facts_.done = true;
-    facts_.usage = usage_of_object(operation_, usage);
+    facts_.usage = usage_of_object(operation_, event->usage);
     facts_.usage_is_final = facts_.usage.has_value();
 }
 
 /// A picture that comes into being. Events longer than are kept are read by PictureEvent.
 void SseEventReader::read_picture_event(std::string_view data) {
-    std::string_view type = event_name_;
-    std::string_view usage;
-    bool error = false;
-    JsonMembers members(data);
-    JsonMember member;
-    while (members.next(member)) {
-        if (member.key == "type") type = plain_string(member.value);
-        if (member.key == "usage") usage = member.value;
-        if (member.key == "error") error = member.value != "null";
-    }
-    if (members.malformed()) return;
-    facts_.error = error || type == "error";
-    facts_.picture = is_picture_event(type);
-    facts_.done = is_finished_picture(type);
+    const auto event = typed_event(data, event_name_);
+    if (!event) return;
+    facts_.error = event->error || event->type == "error";
+    facts_.picture = is_picture_event(event->type);
+    facts_.done = is_finished_picture(event->type);
     if (!facts_.done) return;
-    if (is_object(usage)) facts_.usage = usage_of_object(operation_, usage);
+    if (is_object(event->usage)) facts_.usage = usage_of_object(operation_, event->usage);
     facts_.usage_is_final = facts_.usage.has_value();
 }
 
