@@ -313,8 +313,11 @@ DecisionOutcome decide_bucket(PgPool& postgres, RedisLink& redis, Bucket bucket,
     if (trusted == TrustedStore::redis) found = book.position;
     const RebuildResult rebuilt = rebuild_bucket(transaction, redis, book, found, epoch, nonce, spool_directory);
     outcome.events_saved += rebuilt.foreign_events;
-    outcome.failure = rebuilt.done ? put_into_service(transaction, redis, book, epoch, nonce, replication_id)
-                                   : "another reconciliation began";
+    if (rebuilt.done) {
+        outcome.left_to_another = put_into_service(transaction, redis, book, epoch, nonce, replication_id);
+    } else {
+        outcome.failure = "another reconciliation began";
+    }
     return outcome;
 }
 

@@ -23,7 +23,10 @@ enum class TrustedStore {
 std::string find_contradiction(PgPool& postgres, RedisLink& redis, Bucket bucket);
 
 struct DecisionOutcome {
-    std::string failure;            ///< empty: done, and the bucket is in service
+    std::string failure;  ///< why nothing was decided; empty: it is, and both stores have it
+    /// Why the bucket is not in service although it is decided: another reconciliation, that of a daemon which waited
+    /// for this one, or a new master. Whoever looks at all buckets next puts it into service.
+    std::string left_to_another;
     std::size_t events_booked = 0;  ///< redis
     std::size_t adjusted = 0;       ///< redis: accounts whose balance its events did not explain
     NanoCoins adjusted_by;          ///< Σ |difference| of these
@@ -32,7 +35,8 @@ struct DecisionOutcome {
         0;  ///< keys revoked and accounts deactivated in Redis, and not in the book: they stay so (I9)
 };
 
-/// Takes the bucket out of service, makes the stores equal, and puts it back. Repeating it is harmless.
+/// Takes the bucket out of service, makes the stores equal, and puts it back, unless another does that. Repeating it is
+/// harmless.
 DecisionOutcome decide_bucket(PgPool& postgres, RedisLink& redis, Bucket bucket, TrustedStore trusted,
                               const std::string& spool_directory, const std::string& actor);
 

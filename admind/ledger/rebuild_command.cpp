@@ -33,8 +33,10 @@ struct Totals {
 };
 
 void print_decision(Bucket bucket, const std::string& reason, const DecisionOutcome& outcome, Totals& totals) {
-    std::cout << name_of(bucket) << ": " << (reason.empty() ? "by request" : reason) << ": "
-              << (outcome.failure.empty() ? "rebuilt" : "NOT in service: " + outcome.failure) << "\n";
+    std::string result = "rebuilt";
+    if (!outcome.failure.empty()) result = "NOT decided: " + outcome.failure;
+    if (!outcome.left_to_another.empty()) result = "rebuilt, in service after another look: " + outcome.left_to_another;
+    std::cout << name_of(bucket) << ": " << (reason.empty() ? "by request" : reason) << ": " << result << "\n";
     ++totals.buckets;
     if (!outcome.failure.empty()) ++totals.failed;
     totals.sum.events_booked += outcome.events_booked;

@@ -2,6 +2,7 @@
 // person decided (ledger.md 6.5, §8).
 #include <gtest/gtest.h>
 
+#include <future>
 #include <memory>
 
 #include "admind/ledger/bucket_decision.h"
@@ -161,6 +162,40 @@ TEST_F(LedgerDecision, the_book_may_be_declared_right_and_redis_follows_it) {
     charge(account, NanoCoins(1));
     EXPECT_EQ(restored->drain(), 1u);
     expect_books_balance(*restored);
+}
+
+TEST_F(LedgerDecision, a_daemon_that_looks_at_the_bucket_at_that_moment_takes_nothing_from_the_decision) {
+    make_ready();
+    const Account account = new_account(coins(5));
+    charge(account, coins(1));
+    drain();
+    set_field(account.id, "bal", "1");  // by hand: the book is right
+    const Bucket bucket = account_bucket(account.id);
+    // The decision's commit waits for us, so that somebody can come before the bucket is marked.
+    execute(
+        "create function wait_for_the_test() returns trigger language plpgsql as $$ begin "
+        "perform pg_advisory_xact_lock(42); return null; end $$;"
+        "create constraint trigger wait_for_the_test after update on stream_positions deferrable initially deferred "
+        "for each row execute function wait_for_the_test()");
+    auto holder_connection = postgres.acquire();
+    pqxx::work holder(*holder_connection);
+    holder.exec("select pg_advisory_xact_lock(42)");
+    RedisLink link(server.url(), std::chrono::seconds(5));
+    auto deciding = std::async(std::launch::async, [&] {
+        return decide_bucket(postgres, link, bucket, TrustedStore::book, spool.path(), "root");
+    });
+    wait_until("the decision commits", [&] {
+        return number("select count(*) from pg_locks where locktype = 'advisory' and objid = 42 and not granted") == 1;
+    });
+    BeginRebuildCall other(bucket, "of-a-daemon");
+    redis.call(other);
+    holder.commit();
+
+    const DecisionOutcome outcome = deciding.get();
+    EXPECT_EQ(outcome.failure, "");
+    EXPECT_NE(outcome.left_to_another, "");
+    make_ready();
+    EXPECT_EQ(field(account.id, "bal"), std::to_string(coins(4).nano()));
 }
 
 TEST_F(LedgerDecision, what_was_revoked_or_deactivated_after_the_backup_stays_so_I9) {
