@@ -95,7 +95,7 @@ test('a Redis that is full: what runs is settled, nothing new is admitted, and a
   const { account, key } = await stack.newAccount();
   const ask = () => stack.post('/v1/chat/completions', chatBody(), { key });
   const [, room] = await stack.redis('CONFIG', 'GET', 'maxmemory');
-  await stack.modelServers[0].behave('slow-1000');
+  await stack.modelServers[0].behave('slow-2500');
   const running = ask();
   await waitFor('the request to run', async () => (await stack.wallet(account)).running === 1n);
   await stack.redis('CONFIG', 'SET', 'maxmemory', '1mb');
