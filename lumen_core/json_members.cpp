@@ -1,8 +1,22 @@
 #include "lumen_core/json_members.h"
 
-#include <cstring>
+#include <array>
+
+#include "lumen_core/json_strings.h"
 
 namespace lumen {
+namespace {
+
+/// By byte: what may follow a number or literal, or can't be part of it.
+constexpr std::array<bool, 256> kEndsWord = [] {
+    std::array<bool, 256> ends{};
+    for (const char c : {',', '}', ']', ' ', '\n', '\r', '\t', '"', '{', '[', ':'}) {
+        ends[static_cast<unsigned char>(c)] = true;
+    }
+    return ends;
+}();
+
+}  // namespace
 
 std::string_view trim_json_space(std::string_view text) noexcept {
     while (!text.empty() && is_json_space(text.front())) text.remove_prefix(1);
@@ -60,16 +74,10 @@ void JsonMembers::skip_space() noexcept {
 
 bool JsonMembers::skip_string() noexcept {
     if (at_ == text_.size() || text_[at_] != '"') return false;
-    const std::size_t first = at_ + 1;
-    for (std::size_t quote = text_.find('"', first); quote != text_.npos; quote = text_.find('"', quote + 1)) {
-        std::size_t backslashes = 0;
-        while (quote - backslashes > first && text_[quote - backslashes - 1] == '\\') ++backslashes;
-        if (backslashes % 2 == 0) {
-            at_ = quote + 1;
-            return true;
-        }
-    }
-    return false;
+    const char* const quote = closing_quote(text_.data() + at_ + 1, text_.data() + text_.size());
+    if (quote == nullptr) return false;
+    at_ = static_cast<std::size_t>(quote - text_.data()) + 1;
+    return true;
 }
 
 bool JsonMembers::skip_value() noexcept {
@@ -87,10 +95,9 @@ bool JsonMembers::skip_value() noexcept {
 
 /// A number, true, false or null, or what stands there instead.
 bool JsonMembers::skip_word() noexcept {
-    const std::size_t end = text_.find_first_of(",}] \n\r\t\"{[:", at_);
-    if (end == text_.npos || end == at_) return false;
-    at_ = end;
-    return true;
+    const std::size_t begin = at_;
+    while (at_ < text_.size() && !kEndsWord[static_cast<unsigned char>(text_[at_])]) ++at_;
+    return at_ > begin && at_ < text_.size();
 }
 
 /// An object or array: up to where as many have closed as have opened.

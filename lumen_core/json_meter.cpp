@@ -1,15 +1,12 @@
 #include "lumen_core/json_meter.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
 
 #include "lumen_core/json_members.h"
+#include "lumen_core/json_strings.h"
 
 namespace lumen {
 namespace {
@@ -23,23 +20,6 @@ constexpr std::array<bool, 256> kMeansSomething = [] {
     for (const char c : {'"', '{', '}', '[', ']', ':', ','}) means[static_cast<unsigned char>(c)] = true;
     return means;
 }();
-
-/// The first of both in a string, or `end`. Names and most values are short: for them a call of the library takes
-/// longer than the search.
-const char* quote_or_backslash(const char* at, const char* end) noexcept {
-#if defined(__SSE2__)
-    const __m128i quotes = _mm_set1_epi8('"');
-    const __m128i backslashes = _mm_set1_epi8('\\');
-    for (; end - at >= static_cast<std::ptrdiff_t>(sizeof quotes); at += sizeof quotes) {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-        const __m128i found = _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(bytes, backslashes));
-        const auto mask = static_cast<unsigned>(_mm_movemask_epi8(found));
-        if (mask != 0) return at + __builtin_ctz(mask);
-    }
-#endif
-    while (at != end && *at != '"' && *at != '\\') ++at;
-    return at;
-}
 
 std::string_view wanted_member(Operation operation) noexcept {
     if (reads_audio(operation)) return "duration";
@@ -71,24 +51,85 @@ void JsonMeter::feed(std::string_view bytes) {
     };
     while (at != end && !broken_) {
         if (in_string_) {
-            at = take_string(at, end);
+            at = go_on_in_string(at, end);
             continue;
         }
-        if (!kMeansSomething[static_cast<unsigned char>(*at)]) {
-            at = take_plain(at, end);
+        if (depth_ == 0) {
+            at = take_outside(at, end);
             continue;
         }
-        const char c = *at++;
-        const bool captured = capturing_;
-        if (captured && c == '}') capture();  // with the bracket that may end it
-        take(c);
-        if (!captured) uncaptured = at;
+        switch (*at) {
+            case '"':
+                at = begin_string(at + 1, end);
+                break;
+            case ':':
+                ++at;
+                take_colon();
+                break;
+            case ',':
+                ++at;
+                after_colon_ = in_wanted_ = false;
+                break;
+            case '{':
+            case '[': {
+                const bool captured = capturing_;
+                open(*at++);
+                if (!captured) uncaptured = at;
+                break;
+            }
+            case '}':
+            case ']':
+                ++at;
+                if (capturing_) capture();  // with the bracket that may end it
+                close(at[-1]);
+                break;
+            default:
+                at = take_plain(at, end);
+        }
     }
     if (capturing_) capture();
+    keep_key();
 }
 
-/// Inside a string: an escaped byte; else up to and with its end, or the next backslash. Returns what comes after.
-const char* JsonMeter::take_string(const char* at, const char* end) {
+/// Before the object, and behind it: space.
+const char* JsonMeter::take_outside(const char* at, const char* end) {
+    while (at != end && is_json_space(*at)) ++at;
+    if (at == end) return at;
+    if (whole_ || *at != '{') {
+        broken_ = true;  // not an object, or more than one
+        return at;
+    }
+    open('{');
+    return at + 1;
+}
+
+/// `at` is behind the opening quote.
+const char* JsonMeter::begin_string(const char* at, const char* end) {
+    string_is_key_ = is_object_[depth_ - 1] && !after_colon_;
+    string_is_text_ = !string_is_key_ && counts_text_ && after_colon_ && key_names_text();
+    const char* const quote = closing_quote(at, end);
+    if (quote == nullptr) {
+        if (string_is_key_) {
+            key_at_ = nullptr;
+            key_bytes_ = 0;
+        }
+        in_string_ = true;
+        return go_on_in_string(at, end);
+    }
+    const std::string_view text(at, static_cast<std::size_t>(quote - at));
+    if (string_is_key_) {
+        key_at_ = at;
+        key_bytes_ = std::min(text.size(), kMaxKeyBytes);
+    } else {
+        take_in_string(text);
+    }
+    return quote + 1;
+}
+
+/// In a string that does not end in the piece in which it began: an escaped byte; else up to and with its end, or the
+/// next backslash. Returns what comes after.
+const char* JsonMeter::go_on_in_string(const char* at, const char* end) {
+    if (at == end) return at;
     const char* stop = at + 1;
     if (!std::exchange(escaped_, false)) {
         stop = quote_or_backslash(at, end);
@@ -110,17 +151,16 @@ const char* JsonMeter::take_string(const char* at, const char* end) {
 void JsonMeter::take_in_string(std::string_view run) {
     if (in_wanted_) named_.append(run.substr(0, kMaxNamedBytes - named_.size()));
     if (string_is_key_) {
-        key_bytes_ += run.copy(key_.data() + key_bytes_, kMaxKeyBytes - key_bytes_);
+        key_bytes_ += run.copy(kept_key_.data() + key_bytes_, kMaxKeyBytes - key_bytes_);
     } else if (string_is_text_) {
         output_text_bytes_ += run.size();
     }
 }
 
-/// Numbers, literals and space, up to what means something. Outside the object there must be nothing but space.
+/// Numbers, literals and space, up to what means something.
 const char* JsonMeter::take_plain(const char* at, const char* end) {
     const char* const begin = at;
     while (at != end && !kMeansSomething[static_cast<unsigned char>(*at)]) ++at;
-    if (depth_ == 0) broken_ = broken_ || !std::all_of(begin, at, is_json_space);
     if (in_wanted_) {
         for (const char* c = begin; c != at && named_.size() < kMaxNamedBytes; ++c) {
             if (!is_json_space(*c)) named_ += *c;
@@ -129,41 +169,10 @@ const char* JsonMeter::take_plain(const char* at, const char* end) {
     return at;
 }
 
-void JsonMeter::take(char c) {
-    if (whole_ || (depth_ == 0 && c != '{')) {
-        broken_ = true;  // not an object, or more than one
-        return;
-    }
-    switch (c) {
-        case '"':
-            begin_string();
-            break;
-        case '{':
-        case '[':
-            open(c);
-            break;
-        case '}':
-        case ']':
-            close(c);
-            break;
-        case ':':
-            after_colon_ = true;
-            in_wanted_ = !wanted_.empty() && depth_ == 1 && key() == wanted_;
-            if (in_wanted_) named_.clear();
-            break;
-        case ',':
-            after_colon_ = in_wanted_ = false;
-            break;
-        default:
-            break;
-    }
-}
-
-void JsonMeter::begin_string() {
-    in_string_ = true;
-    string_is_key_ = is_object_[depth_ - 1] && !after_colon_;
-    string_is_text_ = !string_is_key_ && counts_text_ && after_colon_ && key_names_text();
-    if (string_is_key_) key_bytes_ = 0;
+void JsonMeter::take_colon() {
+    after_colon_ = true;
+    in_wanted_ = !wanted_.empty() && depth_ == 1 && key() == wanted_;
+    if (in_wanted_) named_.clear();
 }
 
 /// Members whose strings are generated text, in all dialects.
@@ -183,6 +192,13 @@ bool JsonMeter::key_names_text() const noexcept {
         default:
             return false;
     }
+}
+
+/// The piece it lies in goes.
+void JsonMeter::keep_key() noexcept {
+    if (key_at_ == nullptr) return;
+    std::memcpy(kept_key_.data(), key_at_, key_bytes_);
+    key_at_ = nullptr;
 }
 
 void JsonMeter::open(char bracket) {

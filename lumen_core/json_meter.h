@@ -39,15 +39,18 @@ class JsonMeter {
     std::string_view named() const noexcept { return named_; }
 
  private:
-    const char* take_string(const char* at, const char* end);
+    const char* take_outside(const char* at, const char* end);
+    const char* begin_string(const char* at, const char* end);
+    const char* go_on_in_string(const char* at, const char* end);
     void take_in_string(std::string_view run);
     const char* take_plain(const char* at, const char* end);
-    std::string_view key() const noexcept { return {key_.data(), key_bytes_}; }
-    bool key_names_text() const noexcept;
-    void take(char c);
+    void take_colon();
     void open(char bracket);
     void close(char bracket);
-    void begin_string();
+    /// The last member name.
+    std::string_view key() const noexcept { return {key_at_ != nullptr ? key_at_ : kept_key_.data(), key_bytes_}; }
+    bool key_names_text() const noexcept;
+    void keep_key() noexcept;
 
     bool counts_text_;
     bool counts_images_;
@@ -64,8 +67,9 @@ class JsonMeter {
     bool capturing_ = false;
     std::size_t depth_ = 0;
     std::bitset<kMaxDepth> is_object_;  ///< by depth
+    const char* key_at_ = nullptr;      ///< in the piece that is being fed, if that holds all of the last member name
     std::size_t key_bytes_ = 0;
-    std::array<char, kMaxKeyBytes> key_;  ///< the last member name
+    std::array<char, kMaxKeyBytes> kept_key_;  ///< otherwise: as much of it as came in earlier pieces
     std::string usage_;
     std::string named_;
     std::uint64_t output_text_bytes_ = 0;
