@@ -9,7 +9,7 @@ namespace lumen {
 
 /// RFC 8259 §2
 constexpr bool is_json_space(char c) noexcept {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+    return c <= ' ' && (c == ' ' || c == '\t' || c == '\n' || c == '\r');
 }
 
 /// One member. `key` is as written, without its quotes and with its escapes; `value` is without space around it.

@@ -22,9 +22,10 @@ class Fields {
             ok_ = false;
             return {};
         }
-        const std::size_t length = rest_.find(separator_);
+        std::size_t length = 0;  // of a few bytes: a call of the library would take longer
+        while (length < rest_.size() && rest_[length] != separator_) ++length;
         const std::string_view field = rest_.substr(0, length);
-        if (length == std::string_view::npos) {
+        if (length == rest_.size()) {
             at_end_ = true;
         } else {
             rest_.remove_prefix(length + 1);

@@ -46,6 +46,9 @@ std::string_view take_digits(std::string_view& text) noexcept {
     return digits;
 }
 
+/// Digits that cannot overflow 63 bits, whatever they are.
+constexpr std::size_t kSafeDigits = 18;
+
 bool has_needless_zero(std::string_view digits) noexcept {
     return digits.size() > 1 && digits.front() == '0';
 }
@@ -119,6 +122,13 @@ std::optional<NanoCoins> parse_nano(std::string_view text) noexcept {
     if (digits.empty() || !is_digit(digits.front()) || has_needless_zero(digits) || text == "-0") return std::nullopt;
 
     std::int64_t nano = 0;
+    if (digits.size() <= kSafeDigits) {  // nearly all amounts, several in each reply
+        for (const char c : digits) {
+            if (!is_digit(c)) return std::nullopt;
+            nano = nano * 10 + (c - '0');
+        }
+        return NanoCoins{digits.size() < text.size() ? -nano : nano};
+    }
     const char* end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(text.data(), end, nano);
     if (error != std::errc{} || stop != end) return std::nullopt;

@@ -34,14 +34,16 @@ struct RedisCall {
     ngx_msec_t sent_at = 0;
     std::optional<Script> script;  ///< of an EVALSHA; none once it was repeated as EVAL
     Deployment deployment = Deployment::single;
-    std::size_t head_bytes = 0;  ///< of `command`: what EVAL replaces
-    std::string command;         ///< as sent, kept for NOSCRIPT (T28)
+    std::size_t head_bytes = 0;  ///< of the command: what EVAL replaces
+    std::size_t command_bytes = 0;
+    std::string command_memory;  ///< begins with the command as sent, kept for NOSCRIPT (T28)
 };
 
 namespace {
 
-/// Longest buffer a free record keeps: a report or a long command does not stay in memory for good.
-constexpr std::size_t kKeptCommandBytes = 4096;
+/// Longest buffer a free record keeps, which is that of a full call of admits or settles: a report or a long command
+/// does not stay in memory for good.
+constexpr std::size_t kKeptCommandBytes = 16384;
 constexpr std::size_t kMaxConnectedCallbacks = 4;
 
 struct Lane {
@@ -87,27 +89,26 @@ char* put_argument(char* at, std::string_view argument) noexcept {
     return put_line_end(at + argument.size());
 }
 
-/// The command of `count` arguments, in one piece; the offset behind the first `head` of them. Two commands of twenty
+/// The command of `count` arguments, in one piece, and where the first `head` of them end. Two commands of twenty
 /// arguments are written for each request: so straight into memory that is known to suffice.
 template <typename Argument>
-std::size_t write_command(std::string& out, int count, int head, Argument&& argument) {
+void write_command(RedisCall& record, int count, int head, Argument&& argument) {
     std::size_t most = kMarkBytes;
     for (int i = 0; i < count; ++i) most += argument(i).size() + kMarkBytes;
-    out.resize(most);
-    char* at = put_number(out.data(), '*', static_cast<std::size_t>(count));
-    std::size_t head_bytes = 0;
+    std::string& memory = record.command_memory;
+    if (memory.size() < most) memory.resize(most);  // stays as long as it was, so that it is not cleared each time
+    char* at = put_number(memory.data(), '*', static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) {
-        if (i == head) head_bytes = static_cast<std::size_t>(at - out.data());
+        if (i == head) record.head_bytes = static_cast<std::size_t>(at - memory.data());
         at = put_argument(at, argument(i));
     }
-    out.resize(static_cast<std::size_t>(at - out.data()));
-    return head_bytes;
+    record.command_bytes = static_cast<std::size_t>(at - memory.data());
 }
 
 void write_script_command(RedisCall& record, ScriptCall& call) {
     constexpr int kHead = 2;  // EVALSHA and the script's SHA-1
     record.script = call.script();
-    record.head_bytes = write_command(record.command, call.argc(), kHead, [&call](int i) {
+    write_command(record, call.argc(), kHead, [&call](int i) {
         const auto at = static_cast<std::size_t>(i);
         return std::string_view(call.argv()[at], call.argv_lengths()[at]);
     });
@@ -115,12 +116,15 @@ void write_script_command(RedisCall& record, ScriptCall& call) {
 
 void turn_into_eval(RedisCall& record) {
     const std::string_view script = script_text(*record.script, record.deployment);
-    const std::size_t count_end = record.command.find('\r') + 2;
-    std::string eval = record.command.substr(0, count_end);
+    std::string& memory = record.command_memory;
+    memory.resize(record.command_bytes);
+    const std::size_t count_end = memory.find('\r') + 2;
+    std::string eval = memory.substr(0, count_end);
     eval.resize(count_end + 2 * kMarkBytes + 4 + script.size());
     char* const end = put_argument(put_argument(eval.data() + count_end, "EVAL"), script);
     eval.resize(static_cast<std::size_t>(end - eval.data()));
-    record.command.replace(0, record.head_bytes, eval);
+    memory.replace(0, record.head_bytes, eval);
+    record.command_bytes = memory.size();
     record.script.reset();
 }
 
@@ -171,8 +175,7 @@ void give_back(RedisCall* record) {
     record->callback = nullptr;
     record->owner = nullptr;
     record->script.reset();
-    record->command.clear();
-    if (record->command.capacity() > kKeptCommandBytes) record->command.shrink_to_fit();
+    if (record->command_memory.size() > kKeptCommandBytes) std::string().swap(record->command_memory);
     lane.free_calls.emplace_back(record);
 }
 
@@ -228,7 +231,7 @@ bool is_noscript(const redisReply& reply) noexcept {
 void on_reply(redisAsyncContext* context, void* reply_data, void* record_data);
 
 bool submit(RedisCall& record, redisAsyncContext* context) noexcept {
-    return redisAsyncFormattedCommand(context, on_reply, &record, record.command.data(), record.command.size()) ==
+    return redisAsyncFormattedCommand(context, on_reply, &record, record.command_memory.data(), record.command_bytes) ==
            REDIS_OK;
 }
 
@@ -434,7 +437,7 @@ RedisCall* redis_command(RedisLane which, const std::string_view* arguments, int
     RedisNode* node = open_for_calls(lane, key.empty() ? beside : key);
     if (node == nullptr) return nullptr;
     RedisCall* record = take_record(*lane);
-    write_command(record->command, count, 0, [arguments](int i) { return arguments[i]; });
+    write_command(*record, count, 0, [arguments](int i) { return arguments[i]; });
     return send(*lane, record, *node, deadline_ms, callback, owner);
 }
 

@@ -35,6 +35,7 @@ constexpr ngx_msec_t kFinishMs = 2'000;
 struct Batch {
     std::array<RingSlot, SettleCall::kMostSettles> slots;
     std::array<Bucket, SettleCall::kMostSettles> buckets{};
+    std::array<RingRecord, SettleCall::kMostSettles> records{};
     std::size_t count = 0;
 };
 
@@ -125,20 +126,19 @@ void out_of_range(RingSlot slot, Bucket bucket, const RingRecord& record) {
 }
 
 /// The answer to one settle.
-void take_answer(RingSlot slot, Bucket bucket, std::string_view text) {
+void take_answer(RingSlot slot, Bucket bucket, const RingRecord& record, std::string_view text) {
     const LedgerReply reply = parse_reply(Script::settle, text);
-    const std::optional<RingRecord> record = worker_ring()->read(slot);
     switch (reply.reply) {
         case Reply::ok:
         case Reply::dup:
         case Reply::none:
         case Reply::late:
-            if (record) keep_settled(slot, *record, reply.token);
+            keep_settled(slot, record, reply.token);
             settled_one();
             resume_bucket(bucket);
             break;
         case Reply::range:
-            if (record) out_of_range(slot, bucket, *record);
+            out_of_range(slot, bucket, record);
             break;
         default:
             if (reply.reply != Reply::not_ready) {
@@ -168,7 +168,9 @@ void take_reply(const Batch& sent, RedisResult result, std::string_view text) {
         queue->to_send_alone.insert(queue->to_send_alone.end(), sent.slots.begin(), sent.slots.begin() + sent.count);
         return;
     }
-    for (std::size_t i = 0; i < sent.count; ++i) take_answer(sent.slots[i], sent.buckets[i], next_reply_line(text));
+    for (std::size_t i = 0; i < sent.count; ++i) {
+        take_answer(sent.slots[i], sent.buckets[i], sent.records[i], next_reply_line(text));
+    }
 }
 
 void on_reply(void* owner, RedisResult result, std::string_view text) {
@@ -206,6 +208,7 @@ void add(Batch& batch, Settles& settles, RingSlot slot, const RingRecord& record
     arguments.blob = blob.view();
     batch.slots[batch.count] = slot;
     batch.buckets[batch.count] = bucket;
+    batch.records[batch.count] = record;
     ++batch.count;
 }
 
