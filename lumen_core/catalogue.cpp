@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "lumen_core/checked_json.h"
-#include "lumen_core/endpoint_url.h"
 
 namespace lumen {
 namespace {
@@ -170,10 +169,9 @@ class CatalogueReader {
             object.wrong("url", "must be http(s)://host[:port][/path]");
         }
         object.each_text("addresses", kMaxAddressesPerEndpoint, [&](std::string_view address) {
-            if (address.size() > kMaxAddressBytes || !is_address_with_port(address)) {
-                return object.wrong("addresses", "must be IP addresses with ports");
-            }
-            endpoint.addresses.emplace_back(address);
+            auto parsed = address.size() <= kMaxAddressBytes ? parse_endpoint_address(address) : std::nullopt;
+            if (!parsed) return object.wrong("addresses", "must be IP addresses with ports");
+            endpoint.addresses.push_back(*std::move(parsed));
         });
         if (endpoint.addresses.empty()) object.wrong("addresses", "none");
         endpoint.upstream_model = object.text("upstream_model", 1, kMaxUpstreamModelBytes);

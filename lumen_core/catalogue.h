@@ -13,6 +13,7 @@
 #include "lumen_core/api_key.h"
 #include "lumen_core/credential_seal.h"
 #include "lumen_core/endpoint_choice.h"
+#include "lumen_core/endpoint_url.h"
 #include "lumen_core/ids.h"
 #include "lumen_core/money.h"
 
@@ -49,10 +50,10 @@ struct CatalogueEndpoint {
     bool https = false;
     std::string host;         ///< for Host, SNI and certificate checks, without port unless it is not the default
     std::string path_prefix;  ///< "/v1": what the request path starts with there
-    std::vector<std::string> addresses;  ///< resolved by admind: "127.0.0.1:8000", "[::1]:8000"
-    std::string upstream_model;          ///< the model's name there
-    std::string credential;              ///< unsealed by the reader; empty: no Authorization is sent
-    std::uint32_t weight = 1;            ///< 1…100
+    std::vector<EndpointAddress> addresses;  ///< resolved by admind
+    std::string upstream_model;              ///< the model's name there
+    std::string credential;                  ///< unsealed by the reader; empty: no Authorization is sent
+    std::uint32_t weight = 1;                ///< 1…100
     bool draining = false;
     bool continuous_usage = false;  ///< knows stream_options.continuous_usage_stats (vLLM, SGLang)
 };

@@ -22,17 +22,19 @@ std::uint16_t port_of(std::string_view text) noexcept {
     return error == std::errc{} && stop == end ? port : std::uint16_t{0};
 }
 
-bool is_ip(int family, std::string_view text) noexcept {
+using IpBytes = std::array<unsigned char, 16>;
+static_assert(sizeof(in_addr) <= sizeof(IpBytes) && sizeof(in6_addr) == sizeof(IpBytes));
+
+bool parse_ip(int family, std::string_view text, IpBytes& into) noexcept {
     std::array<char, INET6_ADDRSTRLEN> terminated{};
-    std::array<unsigned char, sizeof(in6_addr)> parsed{};
     if (text.empty() || text.size() >= terminated.size() || text.find('\0') != text.npos) return false;
     std::copy(text.begin(), text.end(), terminated.begin());
-    return inet_pton(family, terminated.data(), parsed.data()) == 1;
+    return inet_pton(family, terminated.data(), into.data()) == 1;
 }
 
-bool is_bracketed_ipv6(std::string_view text) noexcept {
+bool parse_bracketed_ipv6(std::string_view text, IpBytes& into) noexcept {
     return text.size() > 2 && text.front() == '[' && text.back() == ']' &&
-           is_ip(AF_INET6, text.substr(1, text.size() - 2));
+           parse_ip(AF_INET6, text.substr(1, text.size() - 2), into);
 }
 
 bool is_host_name(std::string_view text) noexcept {
@@ -79,7 +81,8 @@ std::optional<EndpointUrl> parse_endpoint_url(std::string_view url) {
     std::string_view path = url.substr(slash);
     while (!path.empty() && path.back() == '/') path.remove_suffix(1);
 
-    if (!is_host_name(authority.host) && !is_bracketed_ipv6(authority.host)) return std::nullopt;
+    IpBytes ipv6{};
+    if (!is_host_name(authority.host) && !parse_bracketed_ipv6(authority.host, ipv6)) return std::nullopt;
     const std::uint16_t port = port_of(authority.port);
     if ((authority.has_colon && port == 0) || !is_path(path)) return std::nullopt;
 
@@ -89,9 +92,16 @@ std::optional<EndpointUrl> parse_endpoint_url(std::string_view url) {
     return parsed;
 }
 
-bool is_address_with_port(std::string_view address) noexcept {
-    const HostAndPort split = split_port(address);
-    return port_of(split.port) != 0 && (is_ip(AF_INET, split.host) || is_bracketed_ipv6(split.host));
+std::optional<EndpointAddress> parse_endpoint_address(std::string_view text) {
+    const HostAndPort split = split_port(text);
+    EndpointAddress address;
+    address.port = port_of(split.port);
+    if (address.port == 0) return std::nullopt;
+    if (!parse_ip(AF_INET, split.host, address.ip)) {
+        if (!parse_bracketed_ipv6(split.host, address.ip)) return std::nullopt;
+        address.ipv6 = true;
+    }
+    address.text = text;
+    return address;
 }
-
 }  // namespace lumen

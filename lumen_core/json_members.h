@@ -35,14 +35,10 @@ class JsonMembers {
  private:
     enum class State { at_first, after_member, finished, malformed };
     bool fail() noexcept;
-    void skip_space() noexcept;
-    bool skip_string() noexcept;
-    bool skip_value() noexcept;
-    bool skip_word() noexcept;
-    bool skip_nested() noexcept;
 
-    std::string_view text_;
-    std::size_t at_ = 0;
+    const char* begin_;
+    const char* at_;
+    const char* end_;
     State state_ = State::at_first;
 };
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <cstring>
 
 #include "lumen_core/conversation_key.h"
 #include "lumen_core/endpoint_choice.h"
@@ -145,31 +147,47 @@ std::uint32_t generation_of(const CatalogueEndpoint& endpoint) noexcept {
     return hash;
 }
 
-/// One of the endpoint's addresses, in the request's pool. NGX_ERROR: the catalogue's text is no address.
+/// What nginx connects to, in the request's pool.
+struct PeerAddress {
+    ngx_str_t name;  ///< read again when the access log is written (T43)
+    union {
+        sockaddr any;
+        sockaddr_in ipv4;
+        sockaddr_in6 ipv6;
+    } socket;
+    std::uint32_t generation;  ///< must follow an IPv6 address without a gap
+};
+static_assert(offsetof(PeerAddress, generation) == offsetof(PeerAddress, socket) + sizeof(sockaddr_in6));
+
+socklen_t fill_socket(PeerAddress& peer, const EndpointAddress& address, std::uint32_t generation) noexcept {
+    if (address.ipv6) {
+        sockaddr_in6& ipv6 = peer.socket.ipv6 = {};
+        ipv6.sin6_family = AF_INET6;
+        ipv6.sin6_port = htons(address.port);
+        std::memcpy(&ipv6.sin6_addr, address.ip.data(), sizeof ipv6.sin6_addr);
+        peer.generation = generation;
+        return sizeof ipv6 + sizeof generation;
+    }
+    sockaddr_in& ipv4 = peer.socket.ipv4 = {};
+    ipv4.sin_family = AF_INET;
+    ipv4.sin_port = htons(address.port);
+    std::memcpy(&ipv4.sin_addr, address.ip.data(), sizeof ipv4.sin_addr);
+    std::memcpy(ipv4.sin_zero, &generation, sizeof generation);
+    return sizeof ipv4;
+}
+
+/// To one of the endpoint's addresses.
 ngx_int_t set_address(ngx_peer_connection_t* pc, ngx_http_request_t* r, const CatalogueEndpoint& endpoint) {
     if (endpoint.addresses.empty()) return NGX_ERROR;
-    const std::string& text = endpoint.addresses[random_bits() % endpoint.addresses.size()];
-    auto* address = static_cast<ngx_addr_t*>(ngx_pcalloc(r->pool, sizeof(ngx_addr_t)));
-    auto* name = static_cast<ngx_str_t*>(ngx_palloc(r->pool, sizeof(ngx_str_t)));
-    auto* bytes = static_cast<u_char*>(ngx_pnalloc(r->pool, text.size()));
-    if (address == nullptr || name == nullptr || bytes == nullptr) return NGX_ERROR;
-    ngx_memcpy(bytes, text.data(), text.size());
-    *name = {text.size(), bytes};  // read again when the access log is written (T43)
-    if (ngx_parse_addr_port(r->pool, address, name->data, name->len) != NGX_OK) return NGX_ERROR;
-
-    const std::uint32_t generation = generation_of(endpoint);
-    auto* socket_address = static_cast<u_char*>(ngx_pcalloc(r->pool, sizeof(ngx_sockaddr_t)));
-    if (socket_address == nullptr) return NGX_ERROR;
-    ngx_memcpy(socket_address, address->sockaddr, address->socklen);
-    pc->sockaddr = reinterpret_cast<struct sockaddr*>(socket_address);
-    pc->socklen = address->socklen;
-    if (pc->sockaddr->sa_family == AF_INET) {
-        ngx_memcpy(reinterpret_cast<struct sockaddr_in*>(socket_address)->sin_zero, &generation, sizeof generation);
-    } else {
-        ngx_memcpy(socket_address + address->socklen, &generation, sizeof generation);
-        pc->socklen += static_cast<socklen_t>(sizeof generation);
-    }
-    pc->name = name;
+    const EndpointAddress& address = endpoint.addresses[random_bits() % endpoint.addresses.size()];
+    auto* const peer = static_cast<PeerAddress*>(ngx_palloc(r->pool, sizeof(PeerAddress)));
+    auto* const text = static_cast<u_char*>(ngx_pnalloc(r->pool, address.text.size()));
+    if (peer == nullptr || text == nullptr) return NGX_ERROR;
+    std::memcpy(text, address.text.data(), address.text.size());
+    peer->name = {address.text.size(), text};
+    pc->socklen = fill_socket(*peer, address, generation_of(endpoint));
+    pc->sockaddr = &peer->socket.any;
+    pc->name = &peer->name;
     return NGX_OK;
 }
 

@@ -37,7 +37,7 @@ std::vector<std::string> resolve(const std::string& url_text) {
         char text[NI_MAXHOST];
         if (getnameinfo(one->ai_addr, one->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) != 0) continue;
         std::string address = one->ai_family == AF_INET6 ? "[" + std::string(text) + "]" + port : text + port;
-        if (is_address_with_port(address)) addresses.push_back(std::move(address));
+        if (parse_endpoint_address(address)) addresses.push_back(std::move(address));
     }
     std::sort(addresses.begin(), addresses.end());
     addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
+#include <vector>
 
 namespace lumen {
 namespace {
@@ -33,6 +34,12 @@ std::shared_ptr<const Catalogue> read(const Json& document) {
     EXPECT_EQ(result.error, "");
     EXPECT_NE(result.catalogue, nullptr);
     return result.catalogue != nullptr ? result.catalogue : std::make_shared<const Catalogue>();
+}
+
+std::vector<std::string> texts_of(const std::vector<EndpointAddress>& addresses) {
+    std::vector<std::string> texts;
+    for (const EndpointAddress& address : addresses) texts.push_back(address.text);
+    return texts;
 }
 
 TEST(catalogue, golden_document_is_read_whole) {
@@ -96,7 +103,7 @@ TEST(catalogue, golden_endpoints_are_with_their_models) {
     EXPECT_FALSE(gpu1.https);
     EXPECT_EQ(gpu1.host, "gpu1:8000");
     EXPECT_EQ(gpu1.path_prefix, "/v1");
-    EXPECT_EQ(gpu1.addresses, std::vector<std::string>{"127.0.0.1:8000"});
+    EXPECT_EQ(texts_of(gpu1.addresses), std::vector<std::string>{"127.0.0.1:8000"});
     EXPECT_EQ(gpu1.upstream_model, "meta-llama/Llama-3.3-70B-Instruct");
     EXPECT_EQ(gpu1.credential, "");
     EXPECT_EQ(gpu1.weight, 1u);
@@ -107,7 +114,7 @@ TEST(catalogue, golden_endpoints_are_with_their_models) {
     EXPECT_TRUE(gpu2.https);
     EXPECT_EQ(gpu2.host, "models.example.edu");
     EXPECT_EQ(gpu2.path_prefix, "/llama/v1");
-    EXPECT_EQ(gpu2.addresses, (std::vector<std::string>{"192.0.2.7:443", "[2001:db8::7]:443"}));
+    EXPECT_EQ(texts_of(gpu2.addresses), (std::vector<std::string>{"192.0.2.7:443", "[2001:db8::7]:443"}));
     EXPECT_EQ(gpu2.credential, "upstream-key-of-gpu2");
     EXPECT_EQ(gpu2.weight, 100u);
     EXPECT_TRUE(gpu2.draining);

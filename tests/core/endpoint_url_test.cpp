@@ -1,7 +1,9 @@
 #include "lumen_core/endpoint_url.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
 
 namespace lumen {
@@ -66,10 +68,27 @@ TEST(endpoint_url, that_could_break_a_request_is_refused) {
     EXPECT_EQ(read(std::string_view("http://gpu1\0.example", 20)), "refused");
 }
 
+/// What inet_ntop makes of it again, and the port.
+std::string socket_text(std::string_view text) {
+    const auto address = parse_endpoint_address(text);
+    if (!address) return "refused";
+    EXPECT_EQ(address->text, text);
+    std::array<char, INET6_ADDRSTRLEN> ip{};
+    inet_ntop(address->ipv6 ? AF_INET6 : AF_INET, address->ip.data(), ip.data(), ip.size());
+    return std::string(ip.data()) + " " + std::to_string(address->port);
+}
+
+TEST(endpoint_address, is_taken_apart) {
+    EXPECT_EQ(socket_text("127.0.0.1:8000"), "127.0.0.1 8000");
+    EXPECT_EQ(socket_text("192.0.2.255:65535"), "192.0.2.255 65535");
+    EXPECT_EQ(socket_text("[::1]:1"), "::1 1");
+    EXPECT_EQ(socket_text("[2001:db8::7:8]:443"), "2001:db8::7:8 443");
+}
+
 TEST(endpoint_address, is_an_ip_literal_with_a_port) {
     for (const char* address :
          {"127.0.0.1:8000", "[::1]:8000", "[2001:db8::7]:443", "0.0.0.0:1", "[::ffff:10.0.0.1]:65535"}) {
-        EXPECT_TRUE(is_address_with_port(address)) << address;
+        EXPECT_TRUE(parse_endpoint_address(address)) << address;
     }
     for (const char* address : {"",
                                 ":",
@@ -93,10 +112,10 @@ TEST(endpoint_address, is_an_ip_literal_with_a_port) {
                                 "[::1]x:80",
                                 "[fe80::1%lo]:80",
                                 "unix:/run/x:1"}) {
-        EXPECT_FALSE(is_address_with_port(address)) << address;
+        EXPECT_FALSE(parse_endpoint_address(address)) << address;
     }
-    EXPECT_FALSE(is_address_with_port(std::string_view("127.0.0.1\0:80", 13)));
-    EXPECT_FALSE(is_address_with_port(std::string(1000, '1') + ":80"));
+    EXPECT_FALSE(parse_endpoint_address(std::string_view("127.0.0.1\0:80", 13)));
+    EXPECT_FALSE(parse_endpoint_address(std::string(1000, '1') + ":80"));
 }
 
 }  // namespace

@@ -17,8 +17,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
                           "every model has a price");
             fuzz::require(model.endpoints.size() <= kMaxEndpointsPerModel, "endpoints fit the balancer's bits");
             for (const CatalogueEndpoint& endpoint : model.endpoints) {
-                for (const std::string& address : endpoint.addresses) {
-                    fuzz::require(is_address_with_port(address), "addresses need no name server");
+                for (const EndpointAddress& address : endpoint.addresses) {
+                    fuzz::require(parse_endpoint_address(address.text).has_value(), "addresses need no name server");
                 }
             }
         }
