@@ -45,6 +45,7 @@ class JsonMeter {
     void take_in_string(std::string_view run);
     const char* take_plain(const char* at, const char* end);
     void take_colon();
+    void take_comma() noexcept;
     void open(char bracket);
     void close(char bracket);
     /// The last member name.

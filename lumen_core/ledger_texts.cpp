@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <type_traits>
 
 #include "lumen_core/ledger_protocol.h"
 
@@ -43,6 +44,9 @@ class Fields {
 
     template <typename Integer = std::int64_t>
     Integer number() noexcept {
+        if constexpr (std::is_same_v<Integer, std::int64_t>) {
+            if (std::int64_t value = 0; take_short_number(value)) return value;
+        }
         return parsed<Integer>(word());
     }
 
@@ -60,6 +64,7 @@ class Fields {
     }
 
     NanoCoins money() noexcept {
+        if (std::int64_t nano = 0; take_short_number(nano)) return NanoCoins{nano};
         const std::optional<NanoCoins> amount = parse_nano(word());
         ok_ = ok_ && amount.has_value();
         return amount.value_or(NanoCoins{});
@@ -93,6 +98,26 @@ class Fields {
     }
 
  private:
+    /// Takes the next field if it is a number as nearly all are: not negative, of up to 18 digits, without a needless
+    /// zero. What it leaves is for the longer way to judge.
+    bool take_short_number(std::int64_t& number) noexcept {
+        std::size_t digits = 0;
+        std::uint64_t value = 0;
+        for (; digits < rest_.size() && rest_[digits] >= '0' && rest_[digits] <= '9'; ++digits) {
+            value = value * 10 + static_cast<std::uint64_t>(rest_[digits] - '0');
+        }
+        if (at_end_ || digits == 0 || digits > 18 || (digits > 1 && rest_.front() == '0')) return false;
+        if (digits == rest_.size()) {
+            at_end_ = true;
+        } else if (rest_[digits] == separator_) {
+            rest_.remove_prefix(digits + 1);
+        } else {
+            return false;
+        }
+        number = static_cast<std::int64_t>(value);
+        return true;
+    }
+
     template <typename Integer>
     Integer parsed(std::string_view field) noexcept {
         Integer value = 0;

@@ -24,8 +24,9 @@ constexpr Wide kLargestNumerator = static_cast<Wide>(kMaxAmount.nano()) * kDenom
 /// count × price × scale, cut at kLargestNumerator: so no product and no sum of the few terms can overflow 128 bits.
 Wide term(std::uint64_t count, NanoCoins price, std::uint64_t scale) noexcept {
     if (count == 0 || price <= NanoCoins{0}) return 0;
-    const Wide each = static_cast<Wide>(price.nano()) * scale;
-    return count > kLargestNumerator / each ? kLargestNumerator : count * each;
+    Wide product = static_cast<Wide>(price.nano()) * scale;
+    const bool overflows = __builtin_mul_overflow(product, static_cast<Wide>(count), &product);
+    return overflows ? kLargestNumerator : std::min(product, kLargestNumerator);
 }
 
 std::uint64_t magnitude(std::int64_t value) noexcept {
@@ -45,9 +46,6 @@ std::string_view take_digits(std::string_view& text) noexcept {
     text.remove_prefix(length);
     return digits;
 }
-
-/// Digits that cannot overflow 63 bits, whatever they are.
-constexpr std::size_t kSafeDigits = 18;
 
 bool has_needless_zero(std::string_view digits) noexcept {
     return digits.size() > 1 && digits.front() == '0';
@@ -122,13 +120,6 @@ std::optional<NanoCoins> parse_nano(std::string_view text) noexcept {
     if (digits.empty() || !is_digit(digits.front()) || has_needless_zero(digits) || text == "-0") return std::nullopt;
 
     std::int64_t nano = 0;
-    if (digits.size() <= kSafeDigits) {  // nearly all amounts, several in each reply
-        for (const char c : digits) {
-            if (!is_digit(c)) return std::nullopt;
-            nano = nano * 10 + (c - '0');
-        }
-        return NanoCoins{digits.size() < text.size() ? -nano : nano};
-    }
     const char* end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(text.data(), end, nano);
     if (error != std::errc{} || stop != end) return std::nullopt;

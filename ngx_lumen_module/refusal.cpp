@@ -57,7 +57,7 @@ void set_json_content_type(ngx_http_request_t* r) noexcept {
 
 ngx_int_t add_header(ngx_http_request_t* r, std::string_view name, std::string_view value) {
     auto* header = static_cast<ngx_table_elt_t*>(ngx_list_push(&r->headers_out.headers));
-    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, name.size() + value.size()));
+    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, value.size()));
     if (header == nullptr || text == nullptr) {
         if (header != nullptr) header->hash = 0;  // or the header filter would read an unset element
         return NGX_ERROR;
@@ -66,9 +66,9 @@ ngx_int_t add_header(ngx_http_request_t* r, std::string_view name, std::string_v
 #if (nginx_version >= 1023000)
     header->next = nullptr;
 #endif
-    header->key = {name.size(), text};
-    header->value = {value.size(), ngx_cpymem(text, name.data(), name.size())};
-    ngx_memcpy(header->value.data, value.data(), value.size());
+    header->key = {name.size(), reinterpret_cast<u_char*>(const_cast<char*>(name.data()))};
+    header->value = {value.size(), text};
+    ngx_memcpy(text, value.data(), value.size());
     header->lowcase_key = nullptr;
     return NGX_OK;
 }

@@ -9,7 +9,7 @@ namespace lumen {
 /// handler to return. `request` may be null (no state yet). Headers that depend on the case are added before.
 ngx_int_t send_refusal(ngx_http_request_t* r, Request* request, Refusal refusal, const RefusalDetails& details);
 
-/// A response header; both texts are copied.
+/// A response header. `name`: a literal; `value` is copied.
 ngx_int_t add_header(ngx_http_request_t* r, std::string_view name, std::string_view value);
 
 void set_json_content_type(ngx_http_request_t* r) noexcept;

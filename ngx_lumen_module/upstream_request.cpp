@@ -68,15 +68,19 @@ ngx_str_t upstream_args(const Request& request) noexcept {
 /// The endpoint's own path.
 bool set_path(Request& request) {
     ngx_http_request_t* r = request.r;
-    const std::string path =
-        request.routing.endpoint->path_prefix + "/" + std::string(traits_of(request.operation).path);
-    const char* kept = keep(r->pool, path);
-    if (kept == nullptr) return false;
+    const std::string& prefix = request.routing.endpoint->path_prefix;
+    const std::string_view operation = traits_of(request.operation).path;
+    const std::size_t bytes = prefix.size() + 1 + operation.size();
+    auto* const path = static_cast<u_char*>(ngx_pnalloc(r->pool, bytes));
+    if (path == nullptr) return false;
+    u_char* const slash = ngx_cpymem(path, prefix.data(), prefix.size());
+    *slash = '/';
+    ngx_memcpy(slash + 1, operation.data(), operation.size());
     if (request.routing.client_uri.len == 0) {
         request.routing.client_uri = r->uri;
         request.routing.client_args = r->args;
     }
-    r->uri = {path.size(), reinterpret_cast<u_char*>(const_cast<char*>(kept))};
+    r->uri = {bytes, path};
     r->args = upstream_args(request);
     r->valid_unparsed_uri = 0;  // else proxy sends the client's own line (T63)
     r->quoted_uri = 0;          // the prefix is in its final form: it must not be escaped again
