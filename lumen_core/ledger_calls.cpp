@@ -109,6 +109,15 @@ void add_id_or_dash(ScriptCall& call, std::int64_t id) noexcept {
     }
 }
 
+/// Tokens beyond what an amount may be make this one none: RANGE, without a look at the tokens of every request.
+void add_amount(ScriptCall& call, NanoCoins amount, std::uint64_t tokens) noexcept {
+    if (tokens > static_cast<std::uint64_t>(kMaxAmount.nano())) {
+        call.add("");
+    } else {
+        call.add_number(amount.nano());
+    }
+}
+
 void add_flag(ScriptCall& call, bool flag) noexcept {
     call.add(flag ? "1" : "0");
 }
@@ -138,7 +147,7 @@ void add_limits(ScriptCall& call, const Limits& limits) noexcept {
     }
 }
 
-/// The keys that every script about one request takes first.
+/// The keys that every script about one request takes first; it knows the bucket's by them.
 void add_wallet_keys(ScriptCall& call, AccountId account, KeyId key) noexcept {
     const std::string tag = bucket_key(account_bucket(account), "");  // short enough to need no memory
     std::array<char, 48> name;
@@ -149,7 +158,6 @@ void add_wallet_keys(ScriptCall& call, AccountId account, KeyId key) noexcept {
         behind_tag[1] = ':';
         add(std::to_chars(behind_tag + 2, name.data() + name.size(), id).ptr);
     };
-    add(behind_tag + std::string_view("meta").copy(behind_tag, 4));
     add_of('a', account);
     add_of('k', key);
 }
@@ -225,14 +233,14 @@ LookupCall::LookupCall(const KeyHash& hash) noexcept : ScriptCall(Script::lookup
     add(key_hash_bytes(hash));
 }
 
-AuthCall::AuthCall(const Identity& identity) noexcept : ScriptCall(Script::auth, 3) {
+AuthCall::AuthCall(const Identity& identity) noexcept : ScriptCall(Script::auth, 2) {
     add_wallet_keys(*this, identity.account, identity.key);
     add_number(identity.account);
     add_policies(*this, identity);
 }
 
 AdmitCall::AdmitCall(const AdmitArguments* admits, std::size_t count) noexcept
-    : ScriptCall(Script::admit, 3 * static_cast<int>(count)) {
+    : ScriptCall(Script::admit, 2 * static_cast<int>(count)) {
     const AdmitArguments* const end = admits + count;
     for (const AdmitArguments* each = admits; each != end; ++each) {
         add_wallet_keys(*this, each->identity.account, each->identity.key);
@@ -243,7 +251,7 @@ AdmitCall::AdmitCall(const AdmitArguments* admits, std::size_t count) noexcept
     for (const AdmitArguments* each = admits; each != end; ++each) {
         add(each->request.view());
         add_policies(*this, each->identity);
-        add_number(each->hold.nano());
+        add_amount(*this, each->hold, each->estimated_tokens);
         add_rest_of_hold(*this, *each);
         if (!any_consent) continue;
         add(each->consent_model == 0 ? std::string() : consent_field(each->consent_model));
@@ -252,7 +260,7 @@ AdmitCall::AdmitCall(const AdmitArguments* admits, std::size_t count) noexcept
 }
 
 SettleCall::SettleCall(const SettleArguments* settles, std::size_t count) noexcept
-    : ScriptCall(Script::settle, 3 * static_cast<int>(count)) {
+    : ScriptCall(Script::settle, 2 * static_cast<int>(count)) {
     for (std::size_t i = 0; i < count; ++i) {
         add_wallet_keys(*this, settles[i].account, settles[i].key);
     }
@@ -262,21 +270,21 @@ SettleCall::SettleCall(const SettleArguments* settles, std::size_t count) noexce
         if (settles[i].is_void) {
             add("-");
         } else {
-            add_number(settles[i].cost.nano());
+            add_amount(*this, settles[i].cost, settles[i].tokens);
         }
         add_number(static_cast<std::int64_t>(settles[i].tokens));
         add(settles[i].blob);
     }
 }
 
-RenewCall::RenewCall(const RenewArguments& arguments) noexcept : ScriptCall(Script::renew, 3) {
+RenewCall::RenewCall(const RenewArguments& arguments) noexcept : ScriptCall(Script::renew, 2) {
     add_wallet_keys(*this, arguments.account, arguments.key);
     add(arguments.request.view());
     add_owner(*this, arguments.account, arguments.key);
     add_number(arguments.amount.nano()).add_number(arguments.shadow.nano()).add_number(arguments.ttl_ms);
 }
 
-ReapCall::ReapCall(const RequestId& request, AccountId account, KeyId key) noexcept : ScriptCall(Script::reap, 3) {
+ReapCall::ReapCall(const RequestId& request, AccountId account, KeyId key) noexcept : ScriptCall(Script::reap, 2) {
     add_wallet_keys(*this, account, key);
     add(request.view());
     add_owner(*this, account, key);

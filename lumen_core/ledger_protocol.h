@@ -49,7 +49,7 @@ std::string_view script_sha1(Script script, Deployment deployment = Deployment::
 /// caller of ours has such) make it `overflowed`, and it must not be sent.
 class ScriptCall {
  public:
-    // Both are what AdmitCall::kMostAdmits of the longest admits take, and as many settles.
+    // AdmitCall::kMostAdmits of the longest admits fit, and as many settles.
     static constexpr std::size_t kMaxArgs = 3 + 1 + 16 * (3 + 6);
     static constexpr std::size_t kArenaBytes = 10240;
 
@@ -281,7 +281,8 @@ struct MarkReadyCall : ScriptCall {
 };
 
 // ---- replies ------------------------------------------------------------------------------------------------------
-// Scripts reply with one string: a word, then decimal numbers or `-`, separated by single spaces.
+// Scripts reply with one string: a word, then decimal numbers or `-`, separated by single spaces. Before it, an admit
+// has the limits that hold, as Redis keeps them (take_rates.lua): what is left of the rates is worked out here.
 
 enum class Reply : std::uint8_t {
     malformed = 0,  ///< not a reply of ours: treat as an error, keep what was to be sent
@@ -349,7 +350,8 @@ struct LedgerReply {
     std::string_view token;                // settle: the `ready` token; lives as long as the reply text
 };
 LedgerReply parse_reply(Script script, std::string_view text) noexcept;
-/// Takes the first line off `text`: a call of several settles has a line for each.
+/// Takes the first line off `text`: a call of several settles has a line for each. Rates come packed before their line,
+/// and are taken with it, whatever bytes they are.
 std::string_view next_reply_line(std::string_view& text) noexcept;
 
 // ---- events -------------------------------------------------------------------------------------------------------

@@ -78,19 +78,6 @@ class Fields {
         return money();
     }
 
-    /// `30/29/2000000`, or `-`.
-    std::optional<RateStanding> rate_standing() noexcept {
-        const std::string_view field = word();
-        if (field == "-") return std::nullopt;
-        Fields parts(field, '/');
-        RateStanding standing;
-        standing.limit = parts.number();
-        standing.remaining = parts.number();
-        standing.reset_us = parts.number();
-        ok_ = ok_ && parts.complete();
-        return standing;
-    }
-
     bool flag(std::string_view yes, std::string_view no) noexcept {
         const std::string_view field = word();
         ok_ = ok_ && (field == yes || field == no);
@@ -188,8 +175,6 @@ void read_ok_fields(Script script, Fields& fields, LedgerReply& reply) noexcept 
             reply.balance = fields.money();
             reply.held = fields.money();
             reply.unlimited = fields.flag("1", "0");
-            reply.requests = fields.rate_standing();
-            reply.tokens = fields.rate_standing();
             reply.again = !fields.at_end() && fields.flag("again", "again");
             break;
         case Script::settle:
@@ -233,8 +218,6 @@ void read_fields(Script script, Fields& fields, LedgerReply& reply) noexcept {
         case Reply::rpm:
         case Reply::tpm:
             reply.wait_us = fields.number();
-            reply.requests = fields.rate_standing();
-            reply.tokens = fields.rate_standing();
             break;
         case Reply::dup:
         case Reply::none:
@@ -247,6 +230,54 @@ void read_fields(Script script, Fields& fields, LedgerReply& reply) noexcept {
         default:
             break;
     }
+}
+
+constexpr std::int64_t kLatestUs = 9'000'000'000'000'000;  ///< as in token_correction.lua
+
+/// How many bytes of an admit's reply are limits that hold, with the letter that says whose; 0: there are none.
+std::size_t bytes_of_rates(std::string_view reply) noexcept {
+    if (reply.empty()) return 0;
+    switch (reply.front()) {
+        case 'a':
+        case 'k':
+            return 1 + kPackedLimitsBytes;
+        case 'b':
+            return 1 + 2 * kPackedLimitsBytes;
+        default:
+            return 0;
+    }
+}
+
+/// Keeps the rate that has least left. False: a rate that cannot be.
+bool narrow(std::optional<RateStanding>& narrowest, const Rates& rates,
+            const std::array<std::int64_t, kRatesOfAKind>& used_up_us, std::int64_t now_us) noexcept {
+    for (std::size_t i = 0; i < rates.size(); ++i) {
+        if (rates[i].limit == 0) continue;
+        const std::int64_t period_us = rates[i].period_s * 1'000'000;
+        if (period_us == 0) return false;
+        const std::int64_t reset_us = std::max(used_up_us[i] - now_us, std::int64_t{0});
+        // What is left of a period, in requests or tokens; the product may need more than 64 bits.
+        const auto left_us = static_cast<unsigned __int128>(std::max(period_us - reset_us, std::int64_t{0}));
+        const auto remaining = static_cast<std::int64_t>(left_us * static_cast<unsigned __int128>(rates[i].limit) /
+                                                         static_cast<unsigned __int128>(period_us));
+        if (!narrowest || remaining < narrowest->remaining) {
+            narrowest = {rates[i].limit, remaining, reset_us};
+        }
+    }
+    return true;
+}
+
+/// `packed`: the letter and the limits; the time is the server's. False: they are none of ours.
+bool read_rates(std::string_view packed, std::int64_t now_us, LedgerReply& reply) noexcept {
+    if (now_us <= 0 || now_us > kLatestUs) return false;
+    for (packed.remove_prefix(1); !packed.empty(); packed.remove_prefix(kPackedLimitsBytes)) {
+        const std::optional<PackedLimits> scope = unpack_limits(packed.substr(0, kPackedLimitsBytes));
+        if (!scope || !narrow(reply.requests, scope->limits.requests, scope->requests_used_up_us, now_us) ||
+            !narrow(reply.tokens, scope->limits.tokens, scope->tokens_used_up_us, now_us)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 constexpr std::array<EventKind, 7> kEventKinds{EventKind::usage,  EventKind::refill,     EventKind::grant,
@@ -312,15 +343,19 @@ std::optional<UsageRecord> decode_usage_record(std::string_view blob) noexcept {
 }
 
 LedgerReply parse_reply(Script script, std::string_view text) noexcept {
-    Fields fields(text, ' ');
+    const std::size_t packed = bytes_of_rates(text);
+    if (packed > text.size() || (packed > 0 && script != Script::admit)) return {};
+    Fields fields(text.substr(packed), ' ');
     LedgerReply reply;
+    if (packed > 0 && !read_rates(text.substr(0, packed), fields.number(), reply)) return {};
     reply.reply = reply_of_word(fields.word());
     read_fields(script, fields, reply);
-    return fields.complete() ? reply : LedgerReply{};
+    const bool asks_for_rates = reply.reply == Reply::rpm || reply.reply == Reply::tpm;
+    return fields.complete() && (packed > 0 || !asks_for_rates) ? reply : LedgerReply{};
 }
 
 std::string_view next_reply_line(std::string_view& text) noexcept {
-    const std::size_t length = std::min(text.find('\n'), text.size());
+    const std::size_t length = std::min(text.find('\n', bytes_of_rates(text)), text.size());
     const std::string_view line = text.substr(0, length);
     text.remove_prefix(std::min(length + 1, text.size()));
     return line;

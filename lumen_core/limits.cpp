@@ -69,8 +69,8 @@ std::optional<Rates> parse_rates_text(std::string_view text) noexcept {
 }
 
 std::optional<PackedLimits> unpack_limits(std::string_view field) noexcept {
-    constexpr std::size_t kBytes = 2 * kRatesOfAKind * (2 * kNumberBytes + kTimeBytes) + kNumberBytes;
-    if (field.size() != kBytes) return std::nullopt;
+    static_assert(kPackedLimitsBytes == 2 * kRatesOfAKind * (2 * kNumberBytes + kTimeBytes) + kNumberBytes);
+    if (field.size() != kPackedLimitsBytes) return std::nullopt;
     PackedLimits packed;
     const auto take_rates = [&field](Rates& rates, std::array<std::int64_t, kRatesOfAKind>& used_up_us) {
         for (std::size_t i = 0; i < rates.size(); ++i) {

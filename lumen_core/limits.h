@@ -41,6 +41,8 @@ struct PackedLimits {
     std::array<std::int64_t, kRatesOfAKind> requests_used_up_us{};  ///< GCRA's theoretical arrival times, Unix µs
     std::array<std::int64_t, kRatesOfAKind> tokens_used_up_us{};
 };
+/// Its bytes: of each rate limit and period in four, the time in seven; of concurrency four.
+inline constexpr std::size_t kPackedLimitsBytes = 2 * kRatesOfAKind * (4 + 4 + 7) + 4;
 std::optional<PackedLimits> unpack_limits(std::string_view field) noexcept;
 /// The same of limits that nobody has used yet; empty for none at all, which have no field.
 std::string pack_unused_limits(const Limits& limits);

@@ -4,6 +4,6 @@ local M = 4000000000000000
 -- Counts are only calculated with, and stored as `%d`: their text need not be checked.
 local function is_count(number) return number and number >= 0 and number <= M end
 local function amount(text)  -- → number, or nil where the text is no amount
-  local number = (text == '0' or string.find(text, '^[1-9]%d*$')) and tonumber(text)
+  local number = (text == '0' or string.find(text, '^[1-9]%d*$')) and text + 0  -- cheaper than tonumber()
   return number and number <= M and number or nil
 end

@@ -1,10 +1,11 @@
 #!lua
 -- auth: tests 1 to 3 of admission and nothing else; for free calls, and before refusals that depend on the account.
--- KEYS  1 {b}:meta  2 account  3 key
+-- KEYS  1 account  2 key
 -- ARGV  1 account  2 policies believed: account's and key's
 -- Replies  OK | NOKEY | REVOKED | EXPIRED | NOACCT | DISABLED | POLICY account's key's | NOTREADY
 -- @include readiness.lua
-local meta, of_account, of_key = unpack(KEYS)
+local of_account, of_key = unpack(KEYS)
+-- @include bucket_keys.lua
 if not is_ready(call('HGET', meta, 'ready')) then return 'NOTREADY' end
 -- @include clock.lua
 local account, policies = unpack(ARGV)

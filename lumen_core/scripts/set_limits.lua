@@ -1,9 +1,10 @@
 -- Part: the limits as ARGV has them from `first` on (concurrency, then limit and period of four rates), packed.
 -- Expects amounts.lua and limits.lua. `stored` is the packed field so far, or false: a rate that stays as it is keeps
 -- its time, a new one begins unused. Returns RANGE for numbers that cannot be; else nil, and the text, '' for no limits.
+local CONCURRENCY = 13  -- of the thirteen numbers
 local MOST = 4000000000  -- fits four bytes, and as seconds into M µs
 local function configured_limits(first, stored)
-  local old, limits, any = unpack_limits(stored) or {}, {}, false
+  local old, limits, any = stored and {unpack_numbers(LIMITS, stored)} or {}, {}, false
   for i = first, first + 8 do
     local number = amount(ARGV[i])
     if not number or number > MOST then return 'RANGE' end
@@ -17,7 +18,7 @@ local function configured_limits(first, stored)
     limits[i], limits[i + 1] = limit, period_s
     limits[i + 2] = old[i] == limit and old[i + 1] == period_s and old[i + 2] or 0
   end
-  return nil, any and pack_limits(limits) or ''
+  return nil, any and pack_numbers(LIMITS, unpack(limits, 1, CONCURRENCY)) or ''
 end
 local function store_or_drop(hash, field, value)
   if value == '' then call('HDEL', hash, field) else call('HSET', hash, field, value) end

@@ -45,11 +45,11 @@ double cpu_us_so_far(LedgerClient& redis) {
     return 1e6 * (info_number(cpu, "used_cpu_user_main_thread:") + info_number(cpu, "used_cpu_sys_main_thread:"));
 }
 
-/// Every line of the reply must start so.
-void expect_lines(std::string_view reply, std::string_view expected, int lines) {
+/// Every line of the reply must be OK.
+void expect_ok(Script script, std::string_view reply, int lines) {
     for (int i = 0; i < lines; ++i) {
-        if (const std::string_view line = next_reply_line(reply); line.substr(0, expected.size()) != expected) {
-            throw std::runtime_error("expected " + std::string(expected) + ", got " + std::string(line));
+        if (const std::string_view line = next_reply_line(reply); parse_reply(script, line).reply != Reply::ok) {
+            throw std::runtime_error("expected OK, got " + std::string(line));
         }
     }
 }
@@ -126,7 +126,7 @@ class Costs {
         for (int from = 1; from <= accounts; from += kPipeline) {
             const int to = std::min(accounts + 1, from + kPipeline);
             for (int account = from; account < to; ++account) open(account);
-            for (int i = 0; i < 3 * (to - from); ++i) expect_ok(redis_.next());
+            for (int i = 0; i < 3 * (to - from); ++i) expect_opened(redis_.next());
         }
     }
 
@@ -135,10 +135,10 @@ class Costs {
             for (const int batch : kBatches) {
                 requests_.clear();
                 for (int i = 0; i < count_.requests_per_round; ++i) requests_.push_back(next_request());
-                measure("hincrby", "", 1, [this](int i) { send_yardstick(i); });
-                measure(by("admit", batch), "OK ", batch, [this, batch](int i) { send_admits(i, batch); });
-                measure("renew", "OK ", 1, [this](int i) { send_renew(i); });
-                measure(by("settle", batch), "OK ", batch, [this, batch](int i) { send_settles(i, batch); });
+                measure("hincrby", {}, 1, [this](int i) { send_yardstick(i); });
+                measure(by("admit", batch), Script::admit, batch, [this, batch](int i) { send_admits(i, batch); });
+                measure("renew", Script::renew, 1, [this](int i) { send_renew(i); });
+                measure(by("settle", batch), Script::settle, batch, [this, batch](int i) { send_settles(i, batch); });
             }
             // As the drainer does; else later rounds would measure ever longer streams.
             for (int bucket = 0; bucket < kBuckets; ++bucket) {
@@ -170,21 +170,24 @@ class Costs {
     }
 
     /// Adds what each request costs, a sample a portion. `send` queues one call for `batch` of them, from the one it is
-    /// given on; the lines of its reply must start with `expected`.
-    void measure(const std::string& name, const std::string& expected, int batch,
+    /// given on; the lines of its reply must be OK, of a script of ours.
+    void measure(const std::string& name, std::optional<Script> script, int batch,
                  const std::function<void(int)>& send) {
         for (int from = 0; from < count_.requests_per_round; from += count_.requests_per_sample) {
             const double before = count_.so_far(redis_, server_.pid());
             for (int pipe = from; pipe < from + count_.requests_per_sample; pipe += kPipeline) {
                 for (int i = pipe; i < pipe + kPipeline; i += batch) send(i);
-                for (int i = 0; i < kPipeline; i += batch) expect_lines(redis_.next(), expected, batch);
+                for (int i = 0; i < kPipeline; i += batch) {
+                    const std::string reply = redis_.next();
+                    if (script) expect_ok(*script, reply, batch);
+                }
             }
             const double used = count_.so_far(redis_, server_.pid()) - before;
             samples_[name].push_back(used / count_.requests_per_sample);
         }
     }
 
-    static void expect_ok(const std::string& reply) {
+    static void expect_opened(const std::string& reply) {
         if (reply != "OK") throw std::runtime_error("setting up an account answered " + reply);
     }
 

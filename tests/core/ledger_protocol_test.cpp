@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace lumen {
@@ -83,17 +84,14 @@ TEST(LedgerProtocol, replies_carry_what_their_script_says) {
     EXPECT_EQ(reply.account, 17);
     EXPECT_EQ(reply.key, 4);
 
-    reply = parse_reply(Script::admit, "OK -5 20 1 - 30/7/46000000 again");
+    reply = parse_reply(Script::admit, "OK -5 20 1 again");
     EXPECT_EQ(reply.balance, NanoCoins(-5));
     EXPECT_EQ(reply.held, NanoCoins(20));
     EXPECT_TRUE(reply.unlimited);
     EXPECT_FALSE(reply.requests.has_value());
-    ASSERT_TRUE(reply.tokens.has_value());
-    EXPECT_EQ(reply.tokens->limit, 30);
-    EXPECT_EQ(reply.tokens->remaining, 7);
-    EXPECT_EQ(reply.tokens->reset_us, 46'000'000);
+    EXPECT_FALSE(reply.tokens.has_value());
     EXPECT_TRUE(reply.again);
-    EXPECT_FALSE(parse_reply(Script::admit, "OK 5 20 0 1/1/0 -").again);
+    EXPECT_FALSE(parse_reply(Script::admit, "OK 5 20 0").again);
 
     reply = parse_reply(Script::admit, "COINS -1 0 1000 3");
     EXPECT_EQ(reply.reply, Reply::coins);
@@ -109,10 +107,6 @@ TEST(LedgerProtocol, replies_carry_what_their_script_says) {
     EXPECT_EQ(reply.cap_used, NanoCoins(70));
     EXPECT_EQ(reply.cap_end_ms, 1'700'000'000'000);
 
-    reply = parse_reply(Script::admit, "TPM 8571424 9/3/1 100/0/60000000");
-    EXPECT_EQ(reply.wait_us, 8'571'424);
-    EXPECT_EQ(reply.requests->remaining, 3);
-    EXPECT_EQ(reply.tokens->reset_us, 60'000'000);
     EXPECT_EQ(parse_reply(Script::admit, "TOOLARGE").reply, Reply::too_large);
     EXPECT_EQ(parse_reply(Script::settle, "OK 5 0 abc:n1").token, "abc:n1");
     EXPECT_EQ(parse_reply(Script::settle, "LATE abc:n1").token, "abc:n1");
@@ -120,6 +114,91 @@ TEST(LedgerProtocol, replies_carry_what_their_script_says) {
     EXPECT_FALSE(parse_reply(Script::renew, "OK 5 2").account_active);
     EXPECT_EQ(parse_reply(Script::money_op, "GAP 9").opn, 9);
     EXPECT_EQ(parse_reply(Script::mark_ready, "MOVED").reply, Reply::moved);
+}
+
+constexpr std::int64_t kNowUs = 1'764'000'000'123'456;
+
+/// As Redis keeps them, with the first rate of requests, the second of tokens used up so far after kNowUs.
+std::string packed(const Limits& limits, std::int64_t requests_us, std::int64_t tokens_us) {
+    std::string field = pack_unused_limits(limits);
+    const auto put = [&field](std::size_t at, std::int64_t time_us) {
+        for (std::size_t i = 0; i < 7; ++i) field[at + i] = static_cast<char>(time_us >> (8 * i));
+    };
+    put(8, kNowUs + requests_us);
+    put(3 * 15 + 8, kNowUs + tokens_us);
+    return field;
+}
+
+std::string told(const std::string& rates, const std::string& line) {
+    return rates + std::to_string(kNowUs) + ' ' + line;
+}
+
+TEST(LedgerProtocol, what_is_left_of_the_narrowest_rates_is_worked_out_of_the_limits_that_hold) {
+    Limits limits;
+    limits.requests = {Rate{7, 60}, Rate{1'000, 86'400}};
+    limits.tokens = {Rate{}, Rate{30, 60}};
+    const std::string account = packed(limits, 8'571'428, 46'000'000);
+    LedgerReply reply = parse_reply(Script::admit, told('a' + account, "OK -5 20 0"));
+    ASSERT_TRUE(reply.requests && reply.tokens);
+    EXPECT_EQ(reply.balance, NanoCoins(-5));
+    EXPECT_EQ(std::tuple(reply.requests->limit, reply.requests->remaining, reply.requests->reset_us),
+              std::tuple(7, 6, 8'571'428));
+    EXPECT_EQ(std::tuple(reply.tokens->limit, reply.tokens->remaining, reply.tokens->reset_us),
+              std::tuple(30, 7, 46'000'000));
+
+    // Of two scopes the narrower; one that was last used long ago is whole.
+    Limits of_key;
+    of_key.requests[0] = {3, 1};
+    const std::string key = packed(of_key, -5'000'000, 0);
+    reply = parse_reply(Script::admit, told('b' + account + key, "RPM 12"));
+    EXPECT_EQ(reply.wait_us, 12);
+    EXPECT_EQ(reply.requests->limit, 3);
+    EXPECT_EQ(reply.requests->remaining, 3);
+    EXPECT_EQ(reply.requests->reset_us, 0);
+    EXPECT_EQ(reply.tokens->limit, 30);
+    reply = parse_reply(Script::admit, told('k' + key, "OK 1 2 0 again"));
+    EXPECT_EQ(reply.requests->limit, 3);
+    EXPECT_FALSE(reply.tokens);
+    EXPECT_TRUE(reply.again);
+
+    // Where the product needs more than 64 bits.
+    limits = {};
+    limits.tokens[1] = {kMostPerRate, kMostPerRate};
+    reply = parse_reply(Script::admit, told('a' + packed(limits, 0, 1), "TPM 1"));
+    EXPECT_EQ(reply.tokens->remaining, kMostPerRate - 1);
+}
+
+TEST(LedgerProtocol, rates_are_taken_with_their_line_whatever_bytes_they_are) {
+    Limits limits;
+    limits.requests[0] = {0x0A0A0A0A, 0x0A200A20};  // line feeds and spaces
+    const std::string line = told('a' + packed(limits, 0, 0), "OK 5 20 0");
+    const std::string lines = line + "\nNOTREADY\n" + line;
+    std::string_view text = lines;
+    EXPECT_EQ(next_reply_line(text), line);
+    EXPECT_EQ(next_reply_line(text), "NOTREADY");
+    EXPECT_EQ(parse_reply(Script::admit, next_reply_line(text)).requests->limit, 0x0A0A0A0A);
+    EXPECT_TRUE(text.empty());
+}
+
+TEST(LedgerProtocol, rates_that_are_cut_or_cannot_be_make_a_reply_malformed) {
+    Limits limits;
+    limits.requests[0] = {5, 60};
+    const std::string rates = packed(limits, 0, 0);
+    const std::string whole = told('a' + rates, "OK 5 20 0");
+    EXPECT_EQ(parse_reply(Script::admit, whole).reply, Reply::ok);
+    for (std::size_t length = 0; length < whole.size() - 1; ++length) {
+        const Reply reply = parse_reply(Script::admit, std::string_view(whole).substr(0, length)).reply;
+        EXPECT_EQ(reply, Reply::malformed) << length;
+        std::string_view text = std::string_view(whole).substr(0, length);
+        EXPECT_EQ(next_reply_line(text).size(), length);
+    }
+    std::string no_period = rates;
+    no_period.replace(4, 4, 4, '\0');
+    for (const std::string& other : {told('b' + rates, "OK 5 20 0"), told('k' + no_period, "OK 5 20 0"),
+                                     'a' + rates + "- OK 5 20 0", 'a' + rates + "9000000000000001 OK 5 20 0"}) {
+        EXPECT_EQ(parse_reply(Script::admit, other).reply, Reply::malformed);
+    }
+    EXPECT_EQ(parse_reply(Script::settle, 'a' + rates + "1 OK 5 0 abc:n1").reply, Reply::malformed);
 }
 
 TEST(LedgerProtocol, a_reply_of_several_settles_is_read_line_by_line) {
@@ -138,12 +217,11 @@ TEST_P(NoReplyOfOurs, is_malformed_and_never_mistaken) {
 
 INSTANTIATE_TEST_SUITE_P(
     , NoReplyOfOurs,
-    ::testing::Values(std::pair{Script::admit, ""}, std::pair{Script::admit, "ok 1 2 0 - -"},
-                      std::pair{Script::admit, "OK 1 2 0 -"}, std::pair{Script::admit, "OK 1 2 2 - -"},
-                      std::pair{Script::admit, "OK 1 2 0 - - twice"}, std::pair{Script::admit, "OK 1e+14 2 0 - -"},
-                      std::pair{Script::admit, "OK 1 2 0 - - "}, std::pair{Script::admit, "OK  1 2 0 - -"},
-                      std::pair{Script::admit, "OK 1 2 0 9 -"}, std::pair{Script::admit, "OK 1 2 0 9/8 -"},
-                      std::pair{Script::admit, "OK 1 2 0 9/8/7/6 -"}, std::pair{Script::admit, "RPM 5"},
+    ::testing::Values(std::pair{Script::admit, ""}, std::pair{Script::admit, "ok 1 2 0"},
+                      std::pair{Script::admit, "OK 1 2"}, std::pair{Script::admit, "OK 1 2 2"},
+                      std::pair{Script::admit, "OK 1 2 0 twice"}, std::pair{Script::admit, "OK 1e+14 2 0"},
+                      std::pair{Script::admit, "OK 1 2 0 "}, std::pair{Script::admit, "OK  1 2 0"},
+                      std::pair{Script::admit, "OK 1 2 0 - -"}, std::pair{Script::admit, "RPM 5"},
                       std::pair{Script::settle, "OK 1 2"}, std::pair{Script::settle, "DUP"},
                       std::pair{Script::settle, "OK 1 2 t u"}, std::pair{Script::renew, "OK 1 3"},
                       std::pair{Script::auth, "OK 1"}, std::pair{Script::lookup, "OK 1 x"},

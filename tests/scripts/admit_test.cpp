@@ -201,8 +201,8 @@ TEST_F(Admit, malformed_amounts_are_range_and_never_an_error_in_mid_script) {
     grant(500);
     for (const char* hold : {"007", "-0", "1e3", "", " 1", "1.5", "99999999999999999", "0x10"}) {
         AdmitCall call(asking(0));
-        call.argv()[3 + 3 + 3] = hold;
-        const_cast<std::size_t*>(call.argv_lengths())[3 + 3 + 3] = std::string_view(hold).size();
+        call.argv()[3 + 2 + 3] = hold;
+        const_cast<std::size_t*>(call.argv_lengths())[3 + 2 + 3] = std::string_view(hold).size();
         EXPECT_EQ(redis.run(call), "RANGE") << hold;
     }
     EXPECT_EQ(account_field("nh"), "0");

@@ -30,6 +30,32 @@ std::string text_of(const redisReply* reply) {
     }
 }
 
+std::string in_words(const std::optional<RateStanding>& rate) {
+    if (!rate) return " -";
+    return ' ' + std::to_string(rate->limit) + '/' + std::to_string(rate->remaining) + '/' +
+           std::to_string(rate->reset_us);
+}
+
+std::string with_rates_in_words(std::string_view lines) {
+    constexpr std::string_view kAgain = " again";
+    std::string text;
+    while (!lines.empty()) {
+        const std::string_view line = next_reply_line(lines);
+        const LedgerReply reply = parse_reply(Script::admit, line);
+        if (!text.empty()) text += '\n';
+        if (reply.reply != Reply::ok && reply.reply != Reply::rpm && reply.reply != Reply::tpm) {
+            text += line;
+            continue;
+        }
+        const char* const word = reply.reply == Reply::ok ? "OK " : reply.reply == Reply::rpm ? "RPM " : "TPM ";
+        text += line.substr(line.rfind(word));
+        if (reply.again) text.erase(text.size() - kAgain.size());
+        text += in_words(reply.requests) + in_words(reply.tokens);
+        if (reply.again) text += kAgain;
+    }
+    return text;
+}
+
 }  // namespace
 
 LedgerClient::LedgerClient(const std::string& socket_path, Clock clock)
@@ -61,13 +87,18 @@ void LedgerClient::aim_at_loaded_script(ScriptCall& call) {
     if (clock_ == Clock::fixed) call.argv()[1] = sha1_[static_cast<std::size_t>(call.script())].data();
 }
 
-std::string LedgerClient::run(ScriptCall& call) {
+std::string LedgerClient::answer(ScriptCall& call) {
     aim_at_loaded_script(call);
     return text_of(send(call.argc(), call.argv(), call.argv_lengths()).get());
 }
 
+std::string LedgerClient::run(ScriptCall& call) {
+    const std::string text = answer(call);
+    return call.script() == Script::admit ? with_rates_in_words(text) : text;
+}
+
 LedgerReply LedgerClient::reply(ScriptCall& call) {
-    LedgerReply reply = parse_reply(call.script(), run(call));
+    LedgerReply reply = parse_reply(call.script(), answer(call));
     reply.token = {};  // the text it pointed into is gone
     return reply;
 }

@@ -25,7 +25,9 @@ class LedgerClient {
     /// Throws std::runtime_error when there is no such server.
     explicit LedgerClient(const std::string& socket_path, Clock clock = Clock::server);
 
-    /// The reply's text; an error reply is its text as well ("OOM …", "READONLY …").
+    /// The reply's text; an error reply is its text as well ("OOM …", "READONLY …"). What an admit says of rates in
+    /// packed numbers is written behind each OK, RPM and TPM, limit/remaining/reset_us of requests and of tokens, `-`
+    /// for none.
     std::string run(ScriptCall& call);
     template <typename Call>
     std::string run(Call&& call) {
@@ -58,6 +60,7 @@ class LedgerClient {
     OwnedReply send(int argc, const char** argv, const std::size_t* lengths);
     OwnedReply send(const std::vector<std::string>& words);
     void aim_at_loaded_script(ScriptCall& call);
+    std::string answer(ScriptCall& call);
 
     std::unique_ptr<redisContext, void (*)(redisContext*)> context_;
     Clock clock_;

@@ -64,8 +64,8 @@ bool LedgerModel::is_done(const std::string& request) const {
     return bucket_.done[0].count(request) + bucket_.done[1].count(request) > 0;
 }
 
-void LedgerModel::remember(const std::string& request) {
-    if (now_ms() - bucket_.rotated_ms.value_or(0) > kRotationMs) {
+void LedgerModel::remember(const std::string& request, bool looks_at_age) {
+    if (looks_at_age && now_ms() - bucket_.rotated_ms.value_or(0) > kRotationMs) {
         if (!bucket_.done[0].empty()) bucket_.done[1] = std::move(bucket_.done[0]);
         bucket_.done[0].clear();
         bucket_.rotated_ms = now_ms();
@@ -319,7 +319,7 @@ void LedgerModel::end_hold(const std::string& request, const HoldState& ended, c
                  std::to_string(account.last_hour), request, 0, spent.blob);
 }
 
-std::string LedgerModel::settle(const SettleArguments& arguments) {
+std::string LedgerModel::settle(const SettleArguments& arguments, bool looks_at_age) {
     if (!is_ready()) return "NOTREADY";
     const Wide cost = arguments.cost.nano();
     const auto tokens = static_cast<std::int64_t>(arguments.tokens);
@@ -331,7 +331,7 @@ std::string LedgerModel::settle(const SettleArguments& arguments) {
             ++bucket_.duplicates;
             return "DUP " + *bucket_.ready;
         }
-        remember(request);
+        remember(request, looks_at_age);
         if (arguments.is_void) return "NONE " + *bucket_.ready;
         const auto account = bucket_.accounts.find(arguments.account);
         const bool known = account != bucket_.accounts.end() && account->second.has_money;
@@ -340,7 +340,7 @@ std::string LedgerModel::settle(const SettleArguments& arguments) {
         return "LATE " + *bucket_.ready;
     }
     if (found->second.account != arguments.account || found->second.key != arguments.key) return "RANGE";
-    remember(request);
+    remember(request, looks_at_age);
     end_hold(request, found->second, {arguments.is_void ? "" : "usage", cost, tokens, arguments.blob});
     const Account& account = bucket_.accounts.at(arguments.account);
     return join({"OK", text(account.balance), text(account.held), *bucket_.ready});

@@ -29,7 +29,8 @@ class LedgerModel {
     std::string lookup(const KeyHash& hash) const;
     std::string auth(const Identity& identity);
     std::string admit(const AdmitArguments& arguments);
-    std::string settle(const SettleArguments& arguments);
+    /// `looks_at_age`: it is the one of its call that may forget ids.
+    std::string settle(const SettleArguments& arguments, bool looks_at_age = true);
     std::string renew(const RenewArguments& arguments);
     std::string reap(const RequestId& request, AccountId account, KeyId key);
     std::string refill(AccountId account, std::int64_t hour);
@@ -123,7 +124,7 @@ class LedgerModel {
     std::int64_t hour() const { return now_ms() / 3'600'000; }
     bool is_ready() const;
     bool is_done(const std::string& request) const;
-    void remember(const std::string& request);
+    void remember(const std::string& request, bool looks_at_age);
     void append_event(std::string_view kind, AccountId account, KeyId key, Wide delta, Wide cost, std::string balance,
                       std::int64_t seq, const std::string& last_hour, std::string_view request, std::int64_t opn,
                       std::string_view blob);
