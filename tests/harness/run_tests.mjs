@@ -29,6 +29,7 @@ const USUAL_SECONDS = 10;
 const BUSY_SUITES = ['web', 'package', 'fuzz'];
 const BUSY_SHARE = 1;
 const USUAL_SHARE = 2 / 3;  // of a core
+const SANITIZED = { fuzz: fuzzJobs, sanitize: sanitizedJobs };
 const testDir = path.join(checkout, 'tests');
 
 const totals = { passed: 0, failed: 0 };
@@ -55,8 +56,9 @@ async function runSuites(suites, scratch) {
   if (suites.includes('lint'))
     for (const { name, problems } of await lint()) add(`lint: ${name}`, oneTest(problems.length === 0), problems.map((p) => `    ${p}`).join('\n'));
   const jobs = [];
-  const prepared = { fuzz: prepareFuzz, sanitize: prepareSanitized };
-  for (const suite of suites.filter((name) => name !== 'lint')) jobs.push(...await (prepared[suite] ?? prepare)(suite, scratch));
+  for (const suite of suites.filter((name) => name !== 'lint' && !(name in SANITIZED))) jobs.push(...await prepare(suite, scratch));
+  const sanitized = suites.filter((name) => name in SANITIZED);
+  if (sanitized.length > 0) jobs.push(...buildSanitized(sanitized, scratch));
   await inParallel(jobs.sort((a, b) => b.seconds - a.seconds), os.availableParallelism());
 }
 
@@ -81,13 +83,7 @@ function job(suite, name, run) {
   return { run, seconds: LONG[`${suite}/${name}`] ?? USUAL_SECONDS, share: BUSY_SUITES.includes(suite) ? BUSY_SHARE : USUAL_SHARE };
 }
 
-async function prepareFuzz(suite) {
-  try {
-    await build(['build.ninja', 'sanitized']);
-  } catch (error) {
-    add(`${suite}: could not be built`, oneTest(false), error.message);
-    return [];
-  }
+function fuzzJobs(suite) {
   const ending = '_fuzz.cpp';
   const targets = readdirSync(path.join(testDir, 'fuzz')).filter((name) => name.endsWith(ending)).map((name) => name.slice(0, -ending.length));
   return targets.map((target) => job(suite, target, async () => {
@@ -96,14 +92,25 @@ async function prepareFuzz(suite) {
   }));
 }
 
-async function prepareSanitized(suite, scratch) {
-  try {
-    await build([...PROGRAMS, 'sanitized']);
-  } catch (error) {
-    add(`${suite}: could not be built`, oneTest(false), error.message);
-    return [];
-  }
+function sanitizedJobs(suite, scratch) {
   return SANITIZED_FILES.map((file) => job(suite, file, () => runNodeTest('module', `${file}.test.mjs`, scratch, { suite, env: { LUMEN_SANITIZED: '1' } })));
+}
+
+/// What needs the gate and the fuzz targets by clang, behind the job that builds them: that goes on at the lowest
+/// priority beside tests which wait most of the time.
+function buildSanitized(suites, scratch) {
+  const jobs = suites.flatMap((suite) => SANITIZED[suite](suite, scratch));
+  const built = { seconds: Infinity, share: USUAL_SHARE, run: async () => {
+    try {
+      await build(suites.includes('sanitize') ? PROGRAMS : ['build.ninja']);
+      await build(['sanitized']);
+    } catch (error) {
+      for (const suite of suites) add(`${suite}: could not be built`, oneTest(false), error.message);
+      for (const job of jobs) job.run = async () => {};
+    }
+  } };
+  for (const job of jobs) job.behind = built;
+  return [built, ...jobs];
 }
 
 async function build(targets) {
@@ -190,15 +197,18 @@ function run(program, args, env = {}, limit = undefined) {
   });
 }
 
-/// In their order, as many at a time as there are cores for their shares.
+/// In their order, as many at a time as there are cores for their shares; each after the job that it stands behind.
 async function inParallel(jobs, cores) {
-  const running = new Set();
-  let busy = 0;
-  for (const { run, share } of jobs) {
-    while (running.size > 0 && busy + share > cores + 0.01) await Promise.race(running);
-    busy += share;
-    const ended = run().finally(() => { running.delete(ended); busy -= share; });
-    running.add(ended);
+  const waiting = [...jobs];
+  const running = new Map();
+  while (waiting.length > 0 || running.size > 0) {
+    const at = waiting.findIndex(({ behind }) => !waiting.includes(behind) && !running.has(behind));
+    const busy = [...running.keys()].reduce((sum, { share }) => sum + share, 0);
+    if (at < 0 || (running.size > 0 && busy + waiting[at].share > cores + 0.01)) {
+      await Promise.race(running.values());
+      continue;
+    }
+    const [job] = waiting.splice(at, 1);
+    running.set(job, job.run().finally(() => running.delete(job)));
   }
-  await Promise.all(running);
 }
