@@ -84,7 +84,13 @@ std::string anthropic_error_body(int status, std::string_view type, std::string_
 /// Addresses, headers and anything that is not a JSON error message of at most 2 KiB are left out.
 std::string normalised_upstream_error(Dialect dialect, int status, std::string_view body);
 
-/// The same for an error in the middle of a stream, as the operation's streams have it; `data` is that of its event.
+/// What a server answered as a success is an error all the same: it has nothing to say but a member `error`. A response
+/// of the responses API that failed says so in its own words, and is one only if they give something away.
+bool is_error_answer(std::string_view body);
+/// The message of an error body, without what it gives away; empty if it has none that can be read.
+std::string upstream_error_message(std::string_view body);
+
+/// An error in the middle of a stream, normalised, as the operation's streams have it; `data` is that of its event.
 std::string upstream_error_event(Operation operation, std::string_view data);
 /// Whether a text has an address, a host's name or a credential in it.
 bool gives_away(std::string_view text);

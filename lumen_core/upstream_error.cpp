@@ -197,6 +197,8 @@ Said read_error(dom::parser& parser, std::string_view body) noexcept {
 
     dom::object error;
     dom::array detail;
+    dom::object response;  // the event response.failed
+    if (root.at_key("response").get_object().get(response) == simdjson::SUCCESS) root = response;
     if (root.at_key("error").get_object().get(error) == simdjson::SUCCESS) return said_by(error);
     if (root.at_key("detail").get_array().get(detail) == simdjson::SUCCESS) return said_by_detail(detail);
     said = said_by(root);
@@ -205,10 +207,15 @@ Said read_error(dom::parser& parser, std::string_view body) noexcept {
     return said;
 }
 
+/// Empty: nothing that a person could read.
+std::string readable_or_none(std::string_view message) {
+    const bool fits = message.size() <= kMaxMessageBytes && !has_markup(message) && !is_dump(message);
+    return fits ? cleaned(message) : std::string();
+}
+
 std::string readable(int status, std::string_view message) {
-    if (!message.empty() && message.size() <= kMaxMessageBytes && !has_markup(message) && !is_dump(message)) {
-        return cleaned(message);
-    }
+    std::string text = readable_or_none(message);
+    if (!text.empty()) return text;
     return "The model server answered with status " + std::to_string(status) + " and no readable message.";
 }
 
@@ -216,6 +223,22 @@ std::string readable(int status, std::string_view message) {
 
 bool gives_away(std::string_view text) {
     return cleaned(text) != text;
+}
+
+bool is_error_answer(std::string_view body) {
+    dom::parser parser;
+    dom::object root;
+    dom::element error;
+    if (body.size() > kMaxErrorBodyBytes) return false;
+    if (parser.parse(body.data(), body.size()).get_object().get(root) != simdjson::SUCCESS) return false;
+    if (text_member(root, "object") == "error") return true;  // flat
+    if (root.at_key("error").get(error) != simdjson::SUCCESS || !(error.is_object() || error.is_string())) return false;
+    return text_member(root, "object") != "response" || gives_away(simdjson::minify(error));
+}
+
+std::string upstream_error_message(std::string_view body) {
+    dom::parser parser;
+    return readable_or_none(read_error(parser, body).message);
 }
 
 std::string upstream_error_event(Operation operation, std::string_view data) {

@@ -44,6 +44,7 @@ void drop_upstream_headers(ngx_http_request_t* r) noexcept {
     ngx_http_clear_accept_ranges(r);
     r->headers_out.server = nullptr;
     r->headers_out.date = nullptr;
+    r->headers_out.status_line.len = 0;  // the status alone: its phrase is the server's own text
 }
 
 void add_answer_headers(Request& request) {

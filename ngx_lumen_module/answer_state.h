@@ -6,6 +6,7 @@
 #include "lumen_core/json_meter.h"
 #include "ngx_lumen_module/answer_output.h"
 #include "ngx_lumen_module/request.h"
+#include "ngx_lumen_module/upstream_body.h"
 
 namespace lumen {
 
@@ -29,6 +30,8 @@ struct AnswerState {
     AnswerForm form = AnswerForm::opaque;
     bool header_sent = false;
     bool ended = false;  ///< the last buffer was sent, or must not be
+
+    BodyReaders readers;
 
     std::string held;  ///< held_*, refusal: the body so far; later the body that is sent
     std::optional<JsonMeter> json;

@@ -21,6 +21,12 @@
 namespace lumen {
 namespace {
 
+/// Orders that nginx takes from the headers of an answer: to answer from another location, an internal one too, to slow
+/// the client down, to buffer. No endpoint is to give any.
+constexpr ngx_uint_t kOrdersOfEndpoints = NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT | NGX_HTTP_UPSTREAM_IGN_XA_EXPIRES |
+                                          NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE | NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING |
+                                          NGX_HTTP_UPSTREAM_IGN_XA_CHARSET;
+
 /// A trial of an ejected endpoint that has not answered by then is believed lost.
 constexpr std::int64_t kTrialLeaseMs = 30'000;
 
@@ -282,6 +288,7 @@ ngx_int_t init_peer(ngx_http_request_t* r, ngx_http_upstream_srv_conf_t*) noexce
         return NGX_ERROR;
     }
     restore_client_uri(*request);
+    r->upstream->conf->ignore_headers |= kOrdersOfEndpoints;  // of the location, where it was not written
     ngx_peer_connection_t& peer = r->upstream->peer;
     peer.data = request;
     peer.get = get_peer;

@@ -8,6 +8,7 @@
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/metrics.h"
 #include "ngx_lumen_module/settle.h"
+#include "ngx_lumen_module/upstream_body.h"
 
 namespace lumen {
 namespace {
@@ -52,11 +53,14 @@ Refusal refusal_of_upstream(ngx_uint_t status) noexcept {
     }
 }
 
+bool is_compressed(const ngx_http_request_t* r) noexcept {
+    const ngx_table_elt_t* encoding = r->headers_out.content_encoding;
+    return encoding != nullptr && encoding->value.len > 0 && view(encoding->value) != "identity";
+}
+
 AnswerForm form_of(const ngx_http_request_t* r, Operation operation) noexcept {
     if (r->headers_out.status / 100 != 2) return AnswerForm::refusal;
-    if (r->headers_out.content_encoding != nullptr && r->headers_out.content_encoding->value.len > 0) {
-        return AnswerForm::opaque;  // compressed unasked (T45)
-    }
+    if (is_compressed(r)) return AnswerForm::opaque;  // unasked (T45)
     if (starts_with(r->headers_out.content_type, "text/event-stream")) {
         return traits_of(operation).streams ? AnswerForm::stream : AnswerForm::opaque;
     }
@@ -104,6 +108,7 @@ ngx_int_t take_header(Request& request) {
     endpoint_answered(request, status);
     const AnswerForm form = form_of(r, request.operation);
     begin_answer(request, form);
+    watch_body(request);
     drop_upstream_headers(r);
     add_answer_headers(request);
     r->main_filter_need_in_memory = 1;

@@ -37,11 +37,11 @@ ngx_int_t send_held(Request& request, bool last) {
     return next_filters().body(r, &out);
 }
 
-ngx_int_t send_refusal_instead(Request& request, Refusal refusal) {
+ngx_int_t send_refusal_instead(Request& request, Refusal refusal, const RefusalDetails& details = {}) {
     AnswerState& answer = *request.metering.answer;
     request.refusal = refusal;
     count_refusal(refusal);
-    answer.held = error_body(request.dialect, refusal, {});
+    answer.held = error_body(request.dialect, refusal, details);
     make_refusal_header(request, refusal, answer.held.size());
     settle_request(request);  // after the header: its status is what the ledger says the client got
     return send_held(request, true);
@@ -58,9 +58,24 @@ ngx_int_t give_up_held(Request& request) {
     return send_refusal_instead(request, stopped_by != Refusal::none ? stopped_by : Refusal::upstream_error);
 }
 
+/// An error under the status of a success: nothing was produced, and the words may give away what is behind the gate.
+ngx_int_t tell_disguised_error(Request& request) {
+    forget_usage(request);
+    endpoint_broke_off(request);
+    RefusalDetails details;
+    details.message = upstream_error_message(request.metering.answer->held);
+    return send_refusal_instead(request, Refusal::upstream_error, details);
+}
+
+bool is_disguised_error(const AnswerState& answer) {
+    const bool says_nothing = answer.json->usage_object().empty() && answer.json->output_text_bytes() == 0;
+    return says_nothing && is_error_answer(answer.held);
+}
+
 ngx_int_t finish_held(Request& request) {
     AnswerState& answer = *request.metering.answer;
     if (answer.json && !answer.json->whole()) return give_up_held(request);
+    if (answer.json && is_disguised_error(answer)) return tell_disguised_error(request);
     if (answer.json) {
         meter_json(request, *answer.json);
     } else {

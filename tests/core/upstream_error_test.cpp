@@ -164,6 +164,30 @@ TEST(upstream_error, type_param_and_code_are_identifiers_or_nothing) {
     EXPECT_EQ(normalised(400, R"({"error":{"message":"x","param":"tools[0].function"}})").param, "tools[0].function");
 }
 
+TEST(upstream_error, under_a_status_of_success_is_known_by_its_body) {
+    for (const char* body :
+         {R"({"error":{"message":"no","code":500}})", R"({"error":"no model"})", R"({"id":"x","error":{}})",
+          R"({"object":"error","message":"no","code":400})",
+          R"({"object":"response","status":"failed","error":{"message":"no route to http://gpu1:8000"}})"}) {
+        EXPECT_TRUE(is_error_answer(body)) << body;
+    }
+    for (const char* body : {R"({"error":null,"choices":[]})", R"({"choices":[]})", R"({"error":false})", "[]", "no",
+                             R"({"x":{"error":{"message":"no"}}})",
+                             R"({"object":"response","status":"failed","error":{"message":"no"}})"}) {
+        EXPECT_FALSE(is_error_answer(body)) << body;
+    }
+    EXPECT_EQ(upstream_error_message(R"({"error":{"message":"no route to gpu1:8000"}})"), "no route to [removed]");
+    EXPECT_EQ(upstream_error_message(R"({"object":"error","message":"no"})"), "no");
+    EXPECT_EQ(upstream_error_message("<html>"), "");
+}
+
+TEST(upstream_error, of_a_response_that_failed_is_read_where_it_stands) {
+    EXPECT_EQ(
+        upstream_error_event(Operation::responses,
+                             R"({"type":"response.failed","response":{"error":{"message":"lost gpu1:8000"}}})"),
+        "event: error\ndata: {\"type\":\"error\",\"code\":null,\"param\":null,\"message\":\"lost [removed]\"}\n\n");
+}
+
 TEST(upstream_error, random_bytes_give_a_bounded_answer) {
     std::mt19937_64 random{77};
     constexpr std::string_view kPieces[] = {"{",  "}",    "\"error\"",  ":",    "\"message\"", ",", "\"10.0.0.5\"",
