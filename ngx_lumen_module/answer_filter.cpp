@@ -1,10 +1,12 @@
 #include "ngx_lumen_module/answer_filter.h"
 
+#include <algorithm>
 #include <string>
 
 #include "ngx_lumen_module/conf.h"
 #include "ngx_lumen_module/cors.h"
 #include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/local_api.h"
 #include "ngx_lumen_module/metrics.h"
 #include "ngx_lumen_module/quota_headers.h"
 #include "ngx_lumen_module/refusal.h"
@@ -16,12 +18,12 @@ namespace {
 ngx_http_output_header_filter_pt next_header_filter;
 ngx_http_output_body_filter_pt next_body_filter;
 
-/// The row of the error table for a status that nginx chose; none: its own page may stay.
+constexpr ngx_uint_t kVersionNotSupported = 505;  // nginx has a name for it only inside
+constexpr std::string_view kOverloadedSeconds = "2";
+
+/// The row of the error table for a status that nginx chose, or another directive of the location.
 Refusal refusal_of_status(ngx_uint_t status) noexcept {
     switch (status) {
-        case NGX_HTTP_BAD_REQUEST:
-        case NGX_HTTP_REQUEST_URI_TOO_LARGE:
-            return Refusal::bad_body;
         case NGX_HTTP_NOT_FOUND:
             return Refusal::unknown_url;
         case NGX_HTTP_FORBIDDEN:
@@ -32,17 +34,40 @@ Refusal refusal_of_status(ngx_uint_t status) noexcept {
             return Refusal::body_too_large;
         case NGX_HTTP_TOO_MANY_REQUESTS:
             return Refusal::rate_limited;
-        case NGX_HTTP_INTERNAL_SERVER_ERROR:
-            return Refusal::internal_error;
         case NGX_HTTP_BAD_GATEWAY:
             return Refusal::upstream_error;
         case NGX_HTTP_SERVICE_UNAVAILABLE:
             return Refusal::overloaded;
         case NGX_HTTP_GATEWAY_TIME_OUT:
             return Refusal::upstream_timeout;
+        case NGX_HTTP_NOT_IMPLEMENTED:
+        case kVersionNotSupported:
+            return Refusal::bad_body;
         default:
-            return Refusal::none;
+            return status < NGX_HTTP_INTERNAL_SERVER_ERROR ? Refusal::bad_body : Refusal::internal_error;
     }
+}
+
+/// Where the row's words are about more than nginx knows.
+std::string_view message_of_status(ngx_uint_t status) noexcept {
+    switch (status) {
+        case NGX_HTTP_UNAUTHORIZED:
+        case NGX_HTTP_FORBIDDEN:
+            return "This server does not let the request through to the API. Ask the people who run it.";
+        default:
+            return "The request is not valid HTTP, or asks for what this server does not do. Check its request line, "
+                   "headers and length.";
+    }
+}
+
+std::string_view allowed_methods(const ngx_http_request_t* r) noexcept {
+    const std::string_view path = view(r->uri).substr(std::min(kApiRoot.size(), r->uri.len));
+    return is_model_listing(path) || is_account_call(path) ? "GET, HEAD" : "POST";
+}
+
+void add_headers_of(ngx_http_request_t* r, Refusal refusal) {
+    if (refusal == Refusal::method_not_allowed) add_header(r, "Allow", allowed_methods(r));
+    if (refusal == Refusal::overloaded) add_header(r, "retry-after", kOverloadedSeconds);
 }
 
 /// admind could not be asked: that is about the books, and about no model server.
@@ -56,11 +81,12 @@ void replace_error_page(Request& request) {
     ngx_http_request_t* r = request.r;
     const bool books_away = request.asks_admind && r->headers_out.status >= NGX_HTTP_INTERNAL_SERVER_ERROR;
     const Refusal refusal = books_away ? Refusal::billing_unavailable : refusal_of_status(r->headers_out.status);
-    if (refusal == Refusal::none) return;
     RefusalDetails details;
+    if (refusal == Refusal::bad_body || refusal == Refusal::ip_not_allowed) {
+        details.message = message_of_status(r->headers_out.status);
+    }
     if (books_away) explain_books_away(request, details);
-    if (refusal == Refusal::bad_body)
-        details.message = "The request could not be understood: its headers are not valid.";
+    add_headers_of(r, refusal);
     request.error_page = error_body(request.dialect, refusal, details);
     request.refusal = refusal;
     if (request.stage == Stage::reading) request.stage = Stage::refused;
@@ -77,12 +103,21 @@ bool made_by_nginx(const ngx_http_request_t* r) noexcept {
     return r->err_status >= NGX_HTTP_BAD_REQUEST;
 }
 
+/// What the client asked for, also where nginx found no path in it: too long, or wrongly escaped.
+bool asks_for_api(const ngx_http_request_t* r) noexcept {
+    if (r->uri.len > 0) return view(r->uri).substr(0, kApiRoot.size()) == kApiRoot;
+    if (r->uri_start == nullptr) return false;
+    // uri_end means nothing where the line had to move to a larger buffer and was too long for that one as well.
+    const u_char* end = r->http_version < NGX_HTTP_VERSION_20 ? r->header_in->last : r->uri_end;
+    const std::size_t came = end > r->uri_start ? static_cast<std::size_t>(end - r->uri_start) : 0;
+    return view({came, r->uri_start}).substr(0, kApiRoot.size()) == kApiRoot;
+}
+
 /// nginx refuses some requests before it has found their location (bad headers): then the path tells whose they were.
 bool refused_before_location(const ngx_http_request_t* r) noexcept {
     const auto* core =
         static_cast<const ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(r, ngx_http_core_module));
-    return made_by_nginx(r) && server_conf(r)->gated && r->loc_conf == core->ctx->loc_conf &&
-           view(r->uri).substr(0, kApiRoot.size()) == kApiRoot;
+    return made_by_nginx(r) && server_conf(r)->gated && r->loc_conf == core->ctx->loc_conf && asks_for_api(r);
 }
 
 bool under_gate(const ngx_http_request_t* r) noexcept {

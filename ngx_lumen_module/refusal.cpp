@@ -80,6 +80,7 @@ void send_body(ngx_http_request_t* r, std::string_view body) {
         ngx_http_finalize_request(r, NGX_ERROR);
         return;
     }
+    r->disable_not_modified = 1;  // no document: a condition on its age or tag would make it an empty answer
     ngx_int_t rc = ngx_http_send_header(r);
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
         ngx_http_finalize_request(r, rc);

@@ -1,5 +1,5 @@
-// What hostile or broken clients send: headers without end, and requests that never end. The gate refuses in its own
-// words, keeps its memory, and serves the others meanwhile.
+// What hostile, broken or merely odd clients send: headers without end, requests that never end, what is no HTTP. The gate
+// refuses in its own words, keeps its memory, and serves the others meanwhile; what is odd but right it serves.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
@@ -92,4 +92,82 @@ test('requests that never end are given up in time, and hold no coins', async ()
   await Promise.all(halves);
   await waitFor('nothing to be held', async () => (await stack.wallet(account)).running === 0n);
   assert.equal((await stack.wallet(account)).balance, 5_000_000_000n);
+});
+
+// ---- one strange request -------------------------------------------------------------------------------------------
+
+const body = JSON.stringify(chatBody());
+
+/// All that comes back until the gate closes the connection, as answers: [{status, headers, text}].
+function exchange(text) {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect(port(), '127.0.0.1', () => socket.write(text));
+    let came = '';
+    socket.on('data', (bytes) => { came += bytes; });
+    socket.on('error', reject);
+    socket.on('close', () => resolve(came.split(/(?=HTTP\/1\.1 \d{3} )/).map((answer) => {
+      const [head, ...rest] = answer.split('\r\n\r\n');
+      const [, ...lines] = head.split('\r\n');
+      return { status: Number(answer.split(' ')[1]), headers: new Headers(lines.map((line) => line.split(/: ?(.*)/s).slice(0, 2))), text: rest.join('\r\n\r\n') };
+    })));
+  });
+}
+
+const lines = (...all) => all.map((line) => `${line}\r\n`).join('');
+const withKey = () => lines('Host: gate', `Authorization: Bearer ${stack.key}`, 'Connection: close');
+const post = (...more) => `POST /v1/chat/completions HTTP/1.1\r\n${withKey()}${lines(...more)}\r\n`;
+
+const NO_HTTP = [
+  { row: 'TRACE', text: () => `TRACE /v1/chat/completions HTTP/1.1\r\n${withKey()}\r\n`, status: 405, code: 'method_not_allowed', allow: 'POST' },
+  { row: 'CONNECT', text: () => `CONNECT /v1/models HTTP/1.1\r\n${withKey()}\r\n`, status: 405, code: 'method_not_allowed', allow: 'GET, HEAD' },
+  { row: 'a transfer coding that nobody knows', text: () => `${post('Transfer-Encoding: gzip, chunked')}0\r\n\r\n`, status: 501 },
+  { row: 'two lengths', text: () => `${post('Transfer-Encoding: chunked', 'Content-Length: 5')}0\r\n\r\n`, status: 400 },
+  { row: 'chunks that are none', text: () => `${post('Transfer-Encoding: chunked')}zz\r\n{}\r\n0\r\n\r\n`, status: 400 },
+  { row: 'a length below zero', text: () => `${post('Content-Length: -5')}{}`, status: 400 },
+  { row: 'no Host', text: () => lines('POST /v1/chat/completions HTTP/1.1', 'Connection: close', ''), status: 400 },
+  { row: 'a path that is wrongly escaped', text: () => `GET /v1/models/%zz HTTP/1.1\r\n${withKey()}\r\n`, status: 400 },
+  { row: 'a zero byte in the path', text: () => `GET /v1/models/%00 HTTP/1.1\r\n${withKey()}\r\n`, status: 400 },
+  { row: 'a path longer than any', text: () => `GET /v1/models/${'a'.repeat(40_000)} HTTP/1.1\r\n${withKey()}\r\n`, status: 414 },
+  { row: 'a version to come', text: () => `GET /v1/models HTTP/7.0\r\n${withKey()}\r\n`, status: 505 },
+];
+for (const { row, text, status, code = null, allow = null } of NO_HTTP) {
+  test(`what nginx itself refuses is refused as JSON: ${row}`, async () => {
+    const [answer] = await exchange(text());
+    assert.equal(answer.status, status);
+    assert.match(answer.headers.get('content-type'), /^application\/json/);
+    assert.equal(answer.headers.get('x-request-id')?.length, 36);
+    const { error } = JSON.parse(answer.text);
+    assert.deepEqual([error.type, error.code, answer.headers.get('allow')], ['invalid_request_error', code, allow]);
+  });
+}
+
+const ODD = [
+  { row: 'in chunks with an extension and a trailer', text: () => `${post('Transfer-Encoding: chunked')}5;x=1\r\n${body.slice(0, 5)}\r\n${(body.length - 5).toString(16)}\r\n${body.slice(5)}\r\n0\r\nX-Trailer: a\r\n\r\n` },
+  { row: 'from HTTP/1.0', text: () => `${lines('POST /v1/chat/completions HTTP/1.0', `Authorization: Bearer ${stack.key}`, `Content-Length: ${body.length}`)}\r\n${body}` },
+  { row: 'with a scheme in small letters', text: () => `${lines('POST /v1/chat/completions HTTP/1.1', 'Host: gate', `authorization: bearer   ${stack.key}`, 'Connection: close', `Content-Length: ${body.length}`)}\r\n${body}` },
+  { row: 'with conditions, a range, another method and place, an upgrade', text: () => `${post('If-Match: "x"', 'If-None-Match: *', 'If-Unmodified-Since: Mon, 01 Jan 2024 00:00:00 GMT', 'Range: bytes=0-3', 'X-HTTP-Method-Override: GET', 'X-Original-URL: /lumen/status', 'Upgrade: websocket', `Content-Length: ${body.length}`)}${body}` },
+  { row: 'with an empty Authorization beside x-api-key', text: () => `${lines('POST /v1/chat/completions HTTP/1.1', 'Host: gate', 'Authorization: Bearer ', `x-api-key: ${stack.key}`, 'Connection: close', `Content-Length: ${body.length}`)}\r\n${body}` },
+  { row: 'for the models, with conditions that only documents can meet', text: () => `GET /v1/models HTTP/1.1\r\n${withKey()}${lines('If-Match: "x"', 'If-None-Match: *', 'If-Unmodified-Since: Mon, 01 Jan 2024 00:00:00 GMT', 'Range: bytes=0-3')}\r\n` },
+];
+for (const { row, text } of ODD) {
+  test(`served: a request ${row}`, async () => {
+    const [answer, ...more] = await exchange(text());
+    assert.deepEqual([answer.status, more.length], [200, 0], answer.text);
+    assert.ok(['chat.completion', 'list'].includes(JSON.parse(answer.text).object));
+  });
+}
+
+test('two keys: Authorization is the one that counts', async () => {
+  const both = (bearer, other) => lines('POST /v1/chat/completions HTTP/1.1', 'Host: gate', `Authorization: Bearer ${bearer}`, `x-api-key: ${other}`, 'Connection: close', `Content-Length: ${body.length}`);
+  for (const [bearer, other, status] of [[stack.key, 'wrong', 200], ['wrong', stack.key, 401]])
+    assert.equal((await exchange(`${both(bearer, other)}\r\n${body}`))[0].status, status);
+});
+
+test('a client that waits for 100 gets it, and then its answer; pipelined requests are answered in turn, each for itself', async () => {
+  const waited = await exchange(`${post('Expect: 100-continue', `Content-Length: ${body.length}`)}${body}`);
+  assert.deepEqual(waited.map(({ status }) => status), [100, 200]);
+  const one = (key, more = []) => `${lines('POST /v1/chat/completions HTTP/1.1', 'Host: gate', `Authorization: Bearer ${key}`, ...more, `Content-Length: ${body.length}`)}\r\n${body}`;
+  const answers = await exchange(one(stack.key) + one('wrong') + one(stack.key) + one(stack.key, ['Connection: close']));
+  assert.deepEqual(answers.map(({ status }) => status), [200, 401, 200, 200]);
+  assert.equal(new Set(answers.map(({ headers }) => headers.get('x-request-id'))).size, 4);
 });
