@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "lumen_core/usage.h"
-
 namespace lumen {
 namespace {
 
@@ -71,7 +69,7 @@ bool PictureEvent::finished() const noexcept {
     return json_.whole() && is_finished_picture(json_.named().empty() ? std::string_view(name_) : json_.named());
 }
 
-std::optional<Usage> PictureEvent::usage() const noexcept {
+std::optional<SaidUsage> PictureEvent::usage() const noexcept {
     if (!finished() || json_.usage_object().empty()) return std::nullopt;
     return usage_of_object(Operation::images_generations, json_.usage_object());
 }

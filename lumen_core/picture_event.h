@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "lumen_core/json_meter.h"
-#include "lumen_core/money.h"
+#include "lumen_core/usage.h"
 
 namespace lumen {
 
@@ -22,7 +22,7 @@ class PictureEvent {
 
     bool finished() const noexcept;
     /// Of a finished picture, if it says so.
-    std::optional<Usage> usage() const noexcept;
+    std::optional<SaidUsage> usage() const noexcept;
 
  private:
     enum class At : std::uint8_t { field, value_begin, data, name, other };

@@ -142,10 +142,7 @@ void StreamMeter::take_event(std::string_view event, StreamOutput& out) {
     output_text_bytes_ += facts.output_text_bytes;
     picture_begun_ = picture_begun_ || facts.picture;
     picture_finished_ = picture_finished_ || (facts.picture && facts.done);
-    if (facts.usage) {
-        take_usage(*facts.usage, facts.usage_is_final);
-        output_is_unsaid_ = facts.output_is_unsaid;
-    }
+    if (facts.usage) take_usage(*facts.usage, facts.usage_is_final);
 
     event_dropped_ = hide_usage_ && facts.usage_only;
     if (event_dropped_) return;
@@ -177,8 +174,8 @@ void StreamMeter::take_event(std::string_view event, StreamOutput& out) {
     let_out(event.substr(at), out);
 }
 
-void StreamMeter::take_usage(const Usage& usage, bool is_final) noexcept {
-    usage_ = usage;  // counts are totals so far: the last one replaces the others
+void StreamMeter::take_usage(const SaidUsage& said, bool is_final) noexcept {
+    said_ = said;  // counts are totals so far: the last one replaces the others
     if (source_ != UsageSource::final) source_ = is_final ? UsageSource::final : UsageSource::continuous;
 }
 

@@ -57,9 +57,9 @@ class StreamMeter {
     /// `final` if a usage came without a choice, in a chunk that finishes one, or in a closing event; `continuous` if
     /// only within other chunks; else `none`.
     UsageSource usage_source() const noexcept { return source_; }
-    const Usage& usage() const noexcept { return usage_; }
-    /// The usage came before the output (message_start): of it only the input is known.
-    bool output_is_unsaid() const noexcept { return output_is_unsaid_; }
+    const Usage& usage() const noexcept { return said_.usage; }
+    /// The same, with what it lacks: of a message the output until a message_delta has said it.
+    const SaidUsage& said_usage() const noexcept { return said_; }
     bool picture_begun() const noexcept { return picture_begun_; }        ///< something of a picture has come
     bool picture_finished() const noexcept { return picture_finished_; }  ///< and all of it
 
@@ -70,7 +70,7 @@ class StreamMeter {
     void keep_unfinished(std::string_view bytes, StreamOutput& out);
     void give_up_on_event(std::string_view bytes, StreamOutput& out);
     void take_event(std::string_view event, StreamOutput& out);
-    void take_usage(const Usage& usage, bool is_final) noexcept;
+    void take_usage(const SaidUsage& said, bool is_final) noexcept;
     void take_unread(std::string_view bytes);
     void end_unread() noexcept;
     void let_out(std::string_view bytes, StreamOutput& out);
@@ -83,8 +83,7 @@ class StreamMeter {
     bool done_seen_ = false;
     bool error_seen_ = false;
     UsageSource source_ = UsageSource::none;
-    Usage usage_;
-    bool output_is_unsaid_ = false;
+    SaidUsage said_;
     bool picture_begun_ = false;
     bool picture_finished_ = false;
     std::uint64_t output_text_bytes_ = 0;

@@ -213,8 +213,7 @@ SseLine first_sse_line(std::string_view text) noexcept {
 }
 
 const SseEventFacts& SseEventReader::read(std::string_view event) {
-    facts_.done = facts_.error = facts_.usage_only = facts_.usage_is_final = facts_.output_is_unsaid = facts_.picture =
-        false;
+    facts_.done = facts_.error = facts_.usage_only = facts_.usage_is_final = facts_.picture = false;
     facts_.usage.reset();
     facts_.output_text_bytes = 0;
     facts_.usage_members.clear();
@@ -394,9 +393,15 @@ void SseEventReader::read_message_event(std::string_view data) {
     if (!is_object(usage)) return;
     message_counts_.take(usage);
     facts_.usage = message_counts_.usage();
-    message_delta_seen_ = message_delta_seen_ || event->type == "message_delta";
-    facts_.usage_is_final = facts_.usage.has_value() && message_delta_seen_;
-    facts_.output_is_unsaid = facts_.usage.has_value() && !message_delta_seen_;
+    if (event->type == "message_delta") {
+        MessageCounts of_delta;
+        of_delta.take(usage);
+        message_delta_seen_ = true;
+        message_output_said_ = message_output_said_ || of_delta.output;
+    }
+    if (!facts_.usage) return;
+    facts_.usage_is_final = message_delta_seen_;
+    facts_.usage->lacks_output = !message_output_said_;
 }
 
 /// Speech to text as a stream: OpenAI's typed events, or chunks like those of chat (vLLM).

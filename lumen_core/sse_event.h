@@ -32,10 +32,9 @@ struct SseEventFacts {
     bool error = false;           ///< the upstream reports an error
     std::string_view error_data;  ///< of an error: the event's data
     bool usage_only = false;      ///< carries a usage object and no choice
-    std::optional<Usage> usage;
-    bool usage_is_final = false;    ///< no choice comes with it, or one that finishes
-    bool picture = false;           ///< carries one: unfinished, or if `done` the one that was asked for
-    bool output_is_unsaid = false;  ///< the usage was told before the output: of it only the input is known
+    std::optional<SaidUsage> usage;
+    bool usage_is_final = false;  ///< no choice comes with it, or one that finishes
+    bool picture = false;         ///< carries one: unfinished, or if `done` the one that was asked for
     std::uint64_t output_text_bytes = 0;
     std::vector<EventPart> usage_members;  ///< with one comma each, in order: what remains without them is valid JSON
 };
@@ -67,9 +66,10 @@ class SseEventReader {
     SseEventFacts facts_;
     MessageCounts message_counts_;
     bool message_delta_seen_ = false;
-    bool finishes_choice_ = false;  // the event being read has a finish_reason
-    std::size_t facts_seen_ = 0;    // members `usage` and `error` in it, wherever they are
-    std::string_view event_name_;   // of the event being read
+    bool message_output_said_ = false;  // by a message_delta: what message_start says of it is of no output yet
+    bool finishes_choice_ = false;      // the event being read has a finish_reason
+    std::size_t facts_seen_ = 0;        // members `usage` and `error` in it, wherever they are
+    std::string_view event_name_;       // of the event being read
     std::vector<DataLine> data_lines_;
     std::string joined_data_;  // of events with several data lines
 };

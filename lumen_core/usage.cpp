@@ -110,14 +110,15 @@ void MessageCounts::take(std::string_view usage_object) noexcept {
     if (!members.malformed()) *this = read;
 }
 
-std::optional<Usage> MessageCounts::usage() const noexcept {
+std::optional<SaidUsage> MessageCounts::usage() const noexcept {
     if (!input && !output) return std::nullopt;
-    Usage usage;
+    SaidUsage said{{}, !input, !output};
+    Usage& usage = said.usage;
     usage.cached_tokens = cache_read.value_or(0);
     usage.cache_write_tokens = cache_write.value_or(0);
     usage.input_tokens = input.value_or(0) + usage.cached_tokens + usage.cache_write_tokens;
     usage.output_tokens = output.value_or(0);
-    return usage;
+    return said;
 }
 
 std::optional<std::uint64_t> seconds_as_ms(std::string_view value) noexcept {
@@ -142,7 +143,7 @@ std::optional<std::uint64_t> seconds_as_ms(std::string_view value) noexcept {
 namespace {
 
 /// Sound, timed: {"type":"duration","seconds":N}.
-std::optional<Usage> timed_usage(std::string_view object) noexcept {
+std::optional<SaidUsage> timed_usage(std::string_view object) noexcept {
     std::optional<std::uint64_t> ms;
     JsonMembers members(object);
     for (JsonMember member; members.next(member);) {
@@ -151,14 +152,21 @@ std::optional<Usage> timed_usage(std::string_view object) noexcept {
         }
     }
     if (!ms || members.malformed()) return std::nullopt;
-    Usage usage;
-    usage.audio_ms = *ms;
-    return usage;
+    SaidUsage said;
+    said.usage.audio_ms = *ms;
+    return said;
+}
+
+/// What of the total is not the other half; nothing if either is not known.
+std::optional<std::uint64_t> rest_of(const std::optional<std::uint64_t>& total,
+                                     const std::optional<std::uint64_t>& other) noexcept {
+    if (!total || !other || *total < *other) return std::nullopt;
+    return *total - *other;
 }
 
 }  // namespace
 
-std::optional<Usage> usage_of_object(Operation operation, std::string_view object) noexcept {
+std::optional<SaidUsage> usage_of_object(Operation operation, std::string_view object) noexcept {
     if (operation == Operation::messages) {
         MessageCounts counts;
         counts.take(object);
@@ -171,7 +179,8 @@ std::optional<Usage> usage_of_object(Operation operation, std::string_view objec
     std::optional<std::uint64_t> input;
     std::optional<std::uint64_t> output;
     std::optional<std::uint64_t> total;
-    Usage usage;
+    SaidUsage said;
+    Usage& usage = said.usage;
 
     JsonMembers members(object);
     for (JsonMember member; members.next(member);) {
@@ -189,12 +198,20 @@ std::optional<Usage> usage_of_object(Operation operation, std::string_view objec
         }
     }
     if (members.malformed()) return std::nullopt;
-    if (!input && names.total_is_input) input = total;
-    if (!input && !output) return std::nullopt;  // absent is not zero (L15)
+    if (names.total_is_input) {
+        if (!input) input = total;
+    } else if (!input) {
+        input = rest_of(total, output);
+    } else if (!output) {
+        output = rest_of(total, input);
+    }
+    if (!input && !output) return std::nullopt;
 
     usage.input_tokens = input.value_or(0);
     usage.output_tokens = output.value_or(0);
-    return usage;
+    said.lacks_input = !input;
+    said.lacks_output = !output && !names.total_is_input;
+    return said;
 }
 
 std::optional<Usage> usage_of_json_answer(Operation operation, std::string_view body) {
@@ -215,7 +232,7 @@ std::optional<Usage> usage_of_json_answer(Operation operation, std::string_view 
         std::string_view text;
         if (member.value().get_object().get(object)) continue;
         if (object.raw_json().get(text)) return std::nullopt;
-        if (const auto read = usage_of_object(operation, text)) usage = read;
+        if (const auto read = usage_of_object(operation, text)) usage = read->usage;
     }
     return usage;
 }

@@ -47,6 +47,21 @@ void forget(Metering& metering) noexcept {
     metering.output_bytes = 0;
 }
 
+/// A half that the server did not count, or not credibly, is what was seen of it: neither is free.
+void take_said(Request& request, const SaidUsage& said) noexcept {
+    Metering& metering = request.metering;
+    metering.usage = said.usage;
+    if (!said.lacks_input && !said.lacks_output) return;
+    Usage& usage = metering.usage;
+    const auto take_larger = [&metering](std::uint64_t& count, std::uint64_t seen) {
+        if (seen <= count) return;
+        count = seen;
+        metering.source = UsageSource::estimated;
+    };
+    if (said.lacks_input) take_larger(usage.input_tokens, estimate(request).input_tokens);
+    if (said.lacks_output) take_larger(usage.output_tokens, estimated_usage(0, metering.output_bytes).output_tokens);
+}
+
 /// One picture was asked for, and is paid once, when it is finished; one that has begun by whoever does not wait for
 /// it.
 void meter_picture(Request& request) {
@@ -57,9 +72,9 @@ void meter_picture(Request& request) {
     take_estimate(request);
     if (!stream.picture_finished()) metering.source = UsageSource::estimated;
     if (stream.usage_source() == UsageSource::none) return;
-    metering.usage = stream.usage();
-    metering.usage.images = 1;
     metering.source = UsageSource::final;
+    take_said(request, stream.said_usage());
+    metering.usage.images = 1;
 }
 
 }  // namespace
@@ -74,21 +89,17 @@ void meter_stream(Request& request) {
         if (metering.output_bytes > 0) take_estimate(request);
         return;
     }
-    metering.usage = stream.usage();
-    if (!stream.output_is_unsaid() || metering.output_bytes == 0) return;
-    const Usage seen = estimated_usage(0, metering.output_bytes);
-    metering.usage.output_tokens = std::max(metering.usage.output_tokens, seen.output_tokens);
-    metering.source = UsageSource::estimated;
+    take_said(request, stream.said_usage());
 }
 
 void meter_json(Request& request, const JsonMeter& json) {
     Metering& metering = request.metering;
     if (request.stage == Stage::passing) return;
     metering.output_bytes = json.output_text_bytes();
-    if (const std::optional<Usage> usage = usage_of_object(request.operation, json.usage_object())) {
-        metering.usage = *usage;
-        metering.usage.images = json.images();
+    if (const auto said = usage_of_object(request.operation, json.usage_object())) {
         metering.source = UsageSource::final;
+        take_said(request, *said);
+        metering.usage.images = json.images();
         return;
     }
     take_estimate(request);

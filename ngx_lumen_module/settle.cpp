@@ -303,8 +303,10 @@ void settle_request(Request& request) {
 
 NanoCoins cost_of(const Request& request) noexcept {
     if (request.price == nullptr) return {};
-    const bool success = request.metering.upstream_status / 100 == 2;
-    return cost(request.price->price, request.metering.usage, success && request.metering.answer_began);
+    const Metering& metering = request.metering;
+    const bool success = metering.upstream_status / 100 == 2 && metering.answer_began;
+    // Where nothing was produced, nothing is paid, a fee for each request neither.
+    return cost(request.price->price, metering.usage, success && metering.source != UsageSource::none);
 }
 
 }  // namespace lumen

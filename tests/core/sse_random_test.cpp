@@ -75,6 +75,14 @@ struct Naive {
         Usage read;
         const bool has_input = count_of(value, input, read.input_tokens);
         const bool has_output = count_of(value, output_name, read.output_tokens);
+        std::uint64_t total = 0;
+        const bool has_total = count_of(value, "total_tokens", total);
+        if (has_total && has_input && !has_output && total >= read.input_tokens) {
+            read.output_tokens = total - read.input_tokens;
+        }
+        if (has_total && has_output && !has_input && total >= read.output_tokens) {
+            read.input_tokens = total - read.output_tokens;
+        }
         if (!has_input && !has_output) return;
         for (const auto& [name, details] : value.items()) {
             if (!details.is_object()) continue;

@@ -352,11 +352,13 @@ TEST(stream_meter, of_a_message_that_breaks_off_knows_the_input) {
     StreamOutput out;
     meter.feed(kMessageStart + kMessageText, out);
     EXPECT_EQ(meter.usage_source(), UsageSource::continuous);
-    EXPECT_TRUE(meter.output_is_unsaid());
+    EXPECT_TRUE(meter.said_usage().lacks_output);
     EXPECT_EQ(meter.usage().input_tokens, 23U);
     EXPECT_FALSE(meter.done_seen());
+    meter.feed(message_event("message_delta", R"("usage":{"output_tokens":-9})"), out);
+    EXPECT_TRUE(meter.said_usage().lacks_output) << "what nobody believes is not said";
     meter.feed(message_event("message_delta", R"("usage":{"input_tokens":0,"output_tokens":9})"), out);
-    EXPECT_FALSE(meter.output_is_unsaid());
+    EXPECT_FALSE(meter.said_usage().lacks_output);
     EXPECT_EQ(meter.usage().input_tokens, 23U) << "counts only grow";
 }
 

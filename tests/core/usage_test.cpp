@@ -21,6 +21,10 @@ Counts counts_of(const std::optional<Usage>& usage) {
             usage->reasoning_tokens};
 }
 
+Counts counts_of(const std::optional<SaidUsage>& said) {
+    return counts_of(said ? std::optional(said->usage) : std::nullopt);
+}
+
 /// Behind the body lies what would change its meaning, if it were read.
 Counts read_answer(Operation operation, std::string body) {
     const std::size_t size = body.size();
@@ -56,20 +60,21 @@ TEST(usage, of_a_message_counts_caches_apart_and_is_added_up) {
                                            "cache_read_input_tokens":7,"output_tokens":9,"service_tier":"standard"})");
     EXPECT_EQ(counts_of(usage), (Counts{23, 7, 5, 9, 0}));
     EXPECT_EQ(counts_of(usage_of_object(Operation::messages, R"({"output_tokens":9})")), (Counts{0, 0, 0, 9, 0}));
-    EXPECT_EQ(usage_of_object(Operation::messages, R"({"cache_read_input_tokens":7})"), std::nullopt);
-    EXPECT_EQ(usage_of_object(Operation::messages, R"({"input_tokens":-1,"output_tokens":"9"})"), std::nullopt);
+    EXPECT_FALSE(usage_of_object(Operation::messages, R"({"cache_read_input_tokens":7})"));
+    EXPECT_FALSE(usage_of_object(Operation::messages, R"({"input_tokens":-1,"output_tokens":"9"})"));
 }
 
 TEST(usage, of_sound_is_in_seconds_or_in_tokens) {
     constexpr Operation kSound = Operation::audio_transcriptions;
     const auto timed = usage_of_object(kSound, R"({"type":"duration","seconds":9.2341})");
     ASSERT_TRUE(timed);
-    EXPECT_EQ(timed->audio_ms, 9'235U);
-    EXPECT_EQ(timed->input_tokens, 0U);
+    EXPECT_EQ(timed->usage.audio_ms, 9'235U);
+    EXPECT_EQ(timed->usage.input_tokens, 0U);
+    EXPECT_FALSE(timed->lacks_input || timed->lacks_output);
     EXPECT_EQ(counts_of(usage_of_object(kSound, R"({"type":"tokens","input_tokens":14,"output_tokens":45})")),
               (Counts{14, 0, 0, 45, 0}));
-    EXPECT_EQ(usage_of_object(kSound, R"({"type":"duration","seconds":-1})"), std::nullopt);
-    EXPECT_EQ(usage_of_object(kChat, R"({"type":"duration","seconds":9})"), std::nullopt);
+    EXPECT_FALSE(usage_of_object(kSound, R"({"type":"duration","seconds":-1})"));
+    EXPECT_FALSE(usage_of_object(kChat, R"({"type":"duration","seconds":9})"));
 }
 
 TEST(usage, seconds_are_read_as_they_are_written) {
@@ -198,6 +203,39 @@ TEST(usage, of_an_object_alone_follows_the_same_rules) {
     for (const char* text :
          {"", "null", "[]", "{}", "{\"prompt_tokens\":1", "{\"prompt_tokens\":1}}", "{\"prompt_tokens\":01x}"}) {
         EXPECT_EQ(counts_of(usage_of_object(kChat, text)), Counts{}) << text;
+    }
+}
+
+TEST(usage, lacks_what_is_absent_or_not_believed_unless_the_total_tells_it) {
+    struct SaidRow {
+        Operation operation;
+        const char* object;
+        Counts counts;
+        bool lacks_input;
+        bool lacks_output;
+    };
+    const SaidRow rows[] = {
+        {kChat, R"({"prompt_tokens":7,"completion_tokens":4})", {7, 0, 0, 4, 0}, false, false},
+        {kChat, R"({"prompt_tokens":7,"completion_tokens":0})", {7, 0, 0, 0, 0}, false, false},
+        {kChat, R"({"prompt_tokens":7})", {7, 0, 0, 0, 0}, false, true},
+        {kChat, R"({"prompt_tokens":7,"completion_tokens":-4})", {7, 0, 0, 0, 0}, false, true},
+        {kChat, R"({"prompt_tokens":"7","completion_tokens":4})", {0, 0, 0, 4, 0}, true, false},
+        {kChat, R"({"prompt_tokens":7,"total_tokens":11})", {7, 0, 0, 4, 0}, false, false},
+        {kChat, R"({"completion_tokens":4,"total_tokens":11})", {7, 0, 0, 4, 0}, false, false},
+        {kChat, R"({"prompt_tokens":7,"total_tokens":6})", {7, 0, 0, 0, 0}, false, true},
+        {kChat, R"({"prompt_tokens":7,"completion_tokens":4,"total_tokens":99})", {7, 0, 0, 4, 0}, false, false},
+        {Operation::responses, R"({"input_tokens":7,"output_tokens":null})", {7, 0, 0, 0, 0}, false, true},
+        {Operation::messages, R"({"output_tokens":4})", {0, 0, 0, 4, 0}, true, false},
+        {Operation::messages, R"({"input_tokens":7,"cache_read_input_tokens":1})", {8, 1, 0, 0, 0}, false, true},
+        {Operation::embeddings, R"({"prompt_tokens":7})", {7, 0, 0, 0, 0}, false, false},
+        {Operation::embeddings, R"({"prompt_tokens":-7,"total_tokens":8})", {8, 0, 0, 0, 0}, false, false},
+    };
+    for (const SaidRow& row : rows) {
+        const auto said = usage_of_object(row.operation, row.object);
+        ASSERT_TRUE(said) << row.object;
+        EXPECT_EQ(counts_of(said), row.counts) << row.object;
+        EXPECT_EQ(said->lacks_input, row.lacks_input) << row.object;
+        EXPECT_EQ(said->lacks_output, row.lacks_output) << row.object;
     }
 }
 

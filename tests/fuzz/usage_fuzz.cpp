@@ -22,8 +22,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const fuzz::Padded body(text, kJsonPadding);
     for (const Operation operation : {Operation::chat_completions, Operation::responses, Operation::embeddings}) {
         if (const auto usage = usage_of_json_answer(operation, body.text())) require_in_bounds(*usage);
-        const auto alone = usage_of_object(operation, text);
-        if (!alone) continue;
+        const auto said = usage_of_object(operation, text);
+        if (!said) continue;
+        const Usage* const alone = &said->usage;
         require_in_bounds(*alone);
 
         const fuzz::Padded wrapped("{\"usage\":" + std::string(text) + "}", kJsonPadding);

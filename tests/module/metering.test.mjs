@@ -1,10 +1,11 @@
 // What an answer costs, whatever form it has and wherever it breaks off (spec/api.md §4, L13, L14, L15, L29).
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import { after, before, test } from 'node:test';
 import { costOf, formatCoins, parseCoins } from '../harness/coins.mjs';
 import { waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
-import { chunkedAnswer, startRawEndpoint } from './scripted_endpoint.mjs';
+import { chatAnswer, chunkedAnswer, startRawEndpoint } from './scripted_endpoint.mjs';
 import { chatBody } from './traffic.mjs';
 
 const PRICE = { input: '0.15', output: '0.6' };
@@ -267,3 +268,110 @@ test('errors of the server keep their status, speak our language and cost nothin
     assert.equal(Number(row.status), expected);
   }
 });
+
+// ---- what an endpoint may not do ------------------------------------------------------------------------------------
+
+const WHOLE = JSON.stringify(chatAnswer());
+
+/// The raw endpoint says `bytes`, and keeps the connection open: {response, text, row}.
+function told(bytes, over) {
+  raw.script.bytes = bytes;
+  raw.script.cutAfter = undefined;
+  return ask('raw', over);
+}
+
+const answerOf = (head, body) => `HTTP/1.1 ${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+
+test('an endpoint gives nginx no orders, and its words for a status reach nobody', async () => {
+  const orders = ['Redirect: /lumen/status', 'Redirect: /v1/models', 'Redirect: @admind_away', 'Limit-Rate: 1', 'Charset: koi8-r', 'Expires: 3600'];
+  for (const order of orders) {
+    const { response, text, row } = await told(answerOf(`200 gpu7.internal\r\nContent-Type: application/json\r\nX-Accel-${order}`, WHOLE));
+    assert.deepEqual([response.status, text, response.headers.get('content-type')], [200, WHOLE, 'application/json'], order);
+    assert.equal(response.statusText, 'OK');
+    assert.deepEqual([row.tokens_in, row.tokens_out, row.status], ['7', '2', '200']);
+  }
+  const refused = await told(answerOf('404 gone from gpu7.internal\r\nContent-Type: application/json', '{"message":"no"}'));
+  assert.deepEqual([refused.response.status, refused.response.statusText], [404, 'Not Found']);
+});
+
+test('an answer that is none of a model call is an error at once, wherever it leads to', async () => {
+  // Each is followed by nothing: a body, or another answer, is not waited for.
+  for (const status of ['100 Continue', '101 Switching Protocols', '103 Early Hints', '204 No Content', '301 Moved', '302 Found', '304 Not Modified', '307 Temporary Redirect', '308 Permanent Redirect']) {
+    const { response, text, row } = await told(answerOf(`${status}\r\nLocation: http://gpu7.internal:8000/v1\r\nContent-Type: application/json`, ''));
+    assert.deepEqual([response.status, JSON.parse(text).error.code, row.cost], [502, 'upstream_error', '0'], status);
+    assert.ok(![...response.headers].flat().join().includes('gpu7'), status);
+  }
+  const tunnel = await new Promise((resolve, reject) => {
+    raw.script.bytes = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw bytes';
+    const body = JSON.stringify(chatBody({ model: 'raw' }));
+    const request = http.request(`${stack.url}/v1/chat/completions`, { method: 'POST', headers: { authorization: `Bearer ${stack.key}`, connection: 'upgrade', upgrade: 'x', 'content-length': body.length } }, resolve);
+    request.on('upgrade', () => reject(new Error('a tunnel past the gate')));
+    request.on('error', reject);
+    request.end(body);
+  });
+  tunnel.resume();
+  assert.equal(tunnel.statusCode, 502);
+});
+
+test('L14, L29: chunks that are malformed end an answer as a cut does', async () => {
+  const head = (type) => `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+  const json = await told(`${head('application/json')}zz\r\n{}\r\n`);
+  assert.deepEqual([json.response.status, JSON.parse(json.text).error.code, json.row.cost], [502, 'upstream_error', '0']);
+  for (const events of ['', SSE[0]]) {
+    const chunk = events === '' ? '' : `${events.length.toString(16)}\r\n${events}\r\n`;
+    const { text, row } = await told(`${head('text/event-stream')}${chunk}zz\r\n`, { stream: true });
+    assert.equal(errorOf(text)?.code, 'upstream_stream_interrupted', text);
+    assert.ok(text.startsWith(events));
+    assert.equal(BigInt(row.cost) > 0n, events !== '');
+  }
+});
+
+test('an error under the status of a success is one: told without what it gives away, and free of charge', async () => {
+  for (const [json, message] of [
+    [{ error: { message: 'no route to http://10.0.0.5:8000 for sk-of-the-endpoint', code: 500 } }, 'no route to [removed] for [removed]'],
+    [{ error: 'model not loaded on gpu7:8000' }, 'model not loaded on [removed]'],
+    [{ object: 'error', message: 'out of memory', code: 500 }, 'out of memory'],
+  ]) {
+    const { response, text, row } = await told(answerOf('200 OK\r\nContent-Type: application/json', JSON.stringify(json)));
+    assert.deepEqual([response.status, JSON.parse(text).error, row.cost], [502, { message, type: 'server_error', param: null, code: 'upstream_error' }, '0']);
+  }
+});
+
+// ---- half a usage --------------------------------------------------------------------------------------------------
+
+const TWELVE = 'Twelve bytes';  // 3 tokens, as estimates go
+const typed = (type, over) => `event: ${type}\ndata: ${JSON.stringify({ type, ...over })}\n\n`;
+const HALVES = [
+  { path: 'chat/completions', json: (said) => ({ choices: [{ message: { content: TWELVE } }], usage: said }), names: ['prompt_tokens', 'completion_tokens'] },
+  { path: 'completions', json: (said) => ({ choices: [{ text: TWELVE }], usage: said }), names: ['prompt_tokens', 'completion_tokens'] },
+  { path: 'responses', json: (said) => ({ output: [{ content: [{ type: 'output_text', text: TWELVE }] }], usage: said }), names: ['input_tokens', 'output_tokens'] },
+  { path: 'messages', json: (said) => ({ content: [{ type: 'text', text: TWELVE }], usage: said }), names: ['input_tokens', 'output_tokens'] },
+  { path: 'chat/completions', events: (said) => [`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: TWELVE }, finish_reason: 'stop' }] })}\n\n`, `data: ${JSON.stringify({ choices: [], usage: said })}\n\n`, 'data: [DONE]\n\n'], names: ['prompt_tokens', 'completion_tokens'] },
+  { path: 'responses', events: (said) => [typed('response.output_text.delta', { delta: TWELVE }), typed('response.completed', { response: { usage: said } })], names: ['input_tokens', 'output_tokens'] },
+  { path: 'messages', events: (said) => [typed('message_start', { message: { usage: { ...said, output_tokens: 1 } } }), typed('content_block_delta', { delta: { type: 'text_delta', text: TWELVE } }), typed('message_delta', { usage: { output_tokens: said.output_tokens } }), typed('message_stop')], names: ['input_tokens', 'output_tokens'] },
+];
+for (const { path, json, events, names: [input, output] } of HALVES) {
+  test(`L15: half a usage leaves neither half of ${path} ${events ? 'as a stream' : 'as JSON'} free`, async () => {
+    const asked = [];
+    for (const wrong of [undefined, -4, '4', 2 ** 60]) {
+      for (const half of [input, output]) {
+        const said = { [input]: 7, [output]: 7, [half]: wrong };
+        raw.script.bytes = events ? chunkedAnswer('text/event-stream', events(said)) : answerOf('200 OK\r\nContent-Type: application/json', JSON.stringify(json(said)));
+        const body = { model: 'raw', max_tokens: 20, messages: [], input: 'Tell me.', prompt: 'Tell me.', ...(events ? { stream: true } : {}) };
+        const response = await stack.post(`/v1/${path}`, body);
+        await response.text();
+        asked.push({ wrong, half, id: response.headers.get('x-request-id') });
+      }
+    }
+    const rows = await Promise.all(asked.map(({ id }) => stack.ledger(id)));
+    asked.forEach(({ wrong, half }, i) => {
+      const [row] = rows[i];
+      const [tokensIn, tokensOut] = [row.tokens_in, row.tokens_out].map(Number);
+      const context = `${half}: ${JSON.stringify(wrong)} is ${tokensIn} in, ${tokensOut} out`;
+      assert.equal(Number(row.usage_source), SOURCE.estimated, context);
+      if (half === input) assert.ok(tokensIn > 7 && tokensOut === 7, context);
+      else assert.deepEqual([tokensIn, tokensOut], [7, 3], context);
+      assert.equal(BigInt(row.cost), costOf({ input: tokensIn, output: tokensOut }, PRICE));
+    });
+  });
+}
