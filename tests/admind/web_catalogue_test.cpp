@@ -73,12 +73,13 @@ TEST_F(Publishing, the_gate_reads_what_admind_writes) {
     EXPECT_EQ(model->endpoints[0].name, "one");
     EXPECT_EQ(model->endpoints[0].credential, "the-upstream-secret");
     EXPECT_EQ(model->endpoints[0].weight, 3u);
-    EXPECT_EQ(model->endpoints[0].addresses, std::vector<std::string>{"127.0.0.1:9"});
+    ASSERT_EQ(model->endpoints[0].addresses.size(), 1u);
+    EXPECT_EQ(model->endpoints[0].addresses[0].text, "127.0.0.1:9");
     EXPECT_EQ(model->endpoints[0].path_prefix, "/v1");
     EXPECT_TRUE(model->endpoints[1].https);
     EXPECT_TRUE(model->endpoints[1].draining);
     EXPECT_EQ(model->endpoints[1].upstream_model, "other");
-    for (const std::string& address : model->endpoints[1].addresses) EXPECT_NE(address.find(":443"), std::string::npos);
+    for (const EndpointAddress& address : model->endpoints[1].addresses) EXPECT_EQ(address.port, 443);
     EXPECT_TRUE(catalogue->find("asks")->needs_ack);
     const Json listing = parse_json(model->listing).value_or(Json());
     EXPECT_EQ(listing["pricing"]["output"], "0.600000001");
