@@ -50,6 +50,10 @@ void StreamMeter::feed(std::string_view bytes, StreamOutput& out) {
                 continue;
             }
         }
+        if (const std::size_t repeated = event_bytes_ == 0 ? take_repeated_event(bytes, out) : 0; repeated > 0) {
+            bytes.remove_prefix(repeated);
+            continue;
+        }
         const std::size_t end = find_event_end(bytes);
         if (end == std::string_view::npos) return keep_unfinished(bytes, out);
         event_ended_by_cr_ = bytes[end - 1] == '\r';
@@ -135,6 +139,23 @@ void StreamMeter::give_up_on_event(std::string_view bytes, StreamOutput& out) {
     oversized_ = true;
 }
 
+/// An event like the one before but for its text, if `bytes` begin with one: how long it is; else 0.
+std::size_t StreamMeter::take_repeated_event(std::string_view bytes, StreamOutput& out) {
+    const RepeatedEvent::Match match = repeated_.match(bytes);
+    if (match.event_bytes == 0 || match.event_bytes > kMaxEventBytes) return 0;
+    output_text_bytes_ += match.text_bytes;
+    const std::string_view event = bytes.substr(0, match.event_bytes);
+    let_out(event.substr(0, match.cut.begin), out);
+    let_out(event.substr(match.cut.end), out);
+    return match.event_bytes;
+}
+
+void StreamMeter::learn_event(std::string_view event, const SseEventFacts& facts) {
+    const std::size_t cuts = hide_usage_ ? facts.usage_members.size() : 0;
+    if (!facts.only_text || cuts > 1) return;
+    repeated_.learn(event, *facts.only_text, cuts == 1 ? facts.usage_members.front() : EventPart{});
+}
+
 void StreamMeter::take_event(std::string_view event, StreamOutput& out) {
     const SseEventFacts& facts = reader_.read(event);
     done_seen_ = done_seen_ || facts.done;
@@ -172,6 +193,7 @@ void StreamMeter::take_event(std::string_view event, StreamOutput& out) {
         }
     }
     let_out(event.substr(at), out);
+    learn_event(event, facts);
 }
 
 void StreamMeter::take_usage(const SaidUsage& said, bool is_final) noexcept {
@@ -211,6 +233,7 @@ void StreamMeter::let_out(std::string_view bytes, StreamOutput& out) {
         }
     }
     out.pieces.push_back(bytes);
+    out.in_place = out.in_place && is_input;
     last_piece_is_input_ = is_input;
 }
 

@@ -11,6 +11,7 @@
 
 #include "lumen_core/money.h"
 #include "lumen_core/picture_event.h"
+#include "lumen_core/repeated_event.h"
 #include "lumen_core/request_facts.h"
 #include "lumen_core/sse_event.h"
 #include "lumen_core/usage.h"
@@ -24,9 +25,11 @@ struct StreamOutput {
     /// it has not come. Reported once a stream.
     static constexpr std::size_t npos = static_cast<std::size_t>(-1);
     std::size_t closing = npos;
+    bool in_place = true;  ///< all pieces are parts of the fed bytes, in their order
     void clear() {
         pieces.clear();
         closing = npos;
+        in_place = true;
     }
 };
 
@@ -69,7 +72,9 @@ class StreamMeter {
     void end_event(std::string_view last_part, StreamOutput& out);
     void keep_unfinished(std::string_view bytes, StreamOutput& out);
     void give_up_on_event(std::string_view bytes, StreamOutput& out);
+    std::size_t take_repeated_event(std::string_view bytes, StreamOutput& out);
     void take_event(std::string_view event, StreamOutput& out);
+    void learn_event(std::string_view event, const SseEventFacts& facts);
     void take_usage(const SaidUsage& said, bool is_final) noexcept;
     void take_unread(std::string_view bytes);
     void end_unread() noexcept;
@@ -79,6 +84,7 @@ class StreamMeter {
     Operation operation_;
     bool hide_usage_;
     SseEventReader reader_;
+    RepeatedEvent repeated_;
 
     bool done_seen_ = false;
     bool error_seen_ = false;

@@ -93,44 +93,6 @@ const char* skip_space(const char* at, const char* end) noexcept {
     return at;
 }
 
-/// UTF-8 bytes of the character escaped at `at` ("\uXXXX" with its backslash); each half of a pair counts two.
-std::uint64_t unicode_escape_bytes(const char* at, const char* end) noexcept {
-    if (end - at < 6) return 1;
-    const auto digit = [at](int i) noexcept { return static_cast<char>(at[i] | 0x20); };  // hex, lower case
-    if (digit(2) == '0' && digit(3) == '0') return digit(4) < '8' ? 1 : 2;
-    if (digit(2) == '0' && digit(3) < '8') return 2;
-    if (digit(2) == 'd' && digit(3) >= '8') return 2;
-    return 3;
-}
-
-struct CountedString {
-    std::string_view text;    ///< as written
-    std::uint64_t bytes = 0;  ///< unescaped
-    const char* after = nullptr;
-};
-
-/// `at` is behind the opening quote.
-CountedString count_string(const char* at, const char* end) noexcept {
-    CountedString counted;
-    const char* const begin = at;
-    while (at != end && *at != '"') {
-        std::ptrdiff_t written = 1;
-        if (*at != '\\') {
-            ++counted.bytes;
-        } else if (end - at > 1 && at[1] == 'u') {
-            counted.bytes += unicode_escape_bytes(at, end);
-            written = 6;
-        } else {
-            ++counted.bytes;
-            written = 2;
-        }
-        at += std::min(written, end - at);
-    }
-    counted.text = {begin, static_cast<std::size_t>(at - begin)};
-    counted.after = at != end ? at + 1 : end;
-    return counted;
-}
-
 bool is_object(std::string_view value) noexcept {
     return !value.empty() && value.front() == '{';
 }
@@ -217,6 +179,7 @@ const SseEventFacts& SseEventReader::read(std::string_view event) {
     facts_.usage.reset();
     facts_.output_text_bytes = 0;
     facts_.usage_members.clear();
+    facts_.only_text.reset();
     finishes_choice_ = false;
 
     const std::string_view data = facts_.error_data = collect_data(event);
@@ -224,7 +187,12 @@ const SseEventFacts& SseEventReader::read(std::string_view event) {
         facts_.done = true;
         return facts_;
     }
-    if (!scan_members(data)) return facts_;
+    if (scan_members(data)) read_facts(data);
+    find_only_text(event);
+    return facts_;
+}
+
+void SseEventReader::read_facts(std::string_view data) {
     switch (form_of(operation_)) {
         case Form::responses:
             read_response_event(data);
@@ -241,7 +209,13 @@ const SseEventFacts& SseEventReader::read(std::string_view event) {
         case Form::chunks:
             read_chunk(data);
     }
-    return facts_;
+}
+
+void SseEventReader::find_only_text(std::string_view event) noexcept {
+    if (texts_seen_ != 1 || !last_text_.clean || data_lines_.size() != 1 || finishes_choice_) return;
+    if (facts_.done || facts_.error || facts_.picture || facts_.usage || facts_.usage_only) return;
+    const auto begin = static_cast<std::size_t>(last_text_.text.data() - event.data());
+    facts_.only_text = EventPart{begin, begin + last_text_.text.size()};
 }
 
 /// The data of the event: a view of its only line, or its lines joined as the standard says.
@@ -277,7 +251,7 @@ std::string_view SseEventReader::collect_data(std::string_view event) {
 bool SseEventReader::scan_members(std::string_view data) {
     const Form form = form_of(operation_);
     bool has_facts = form != Form::chunks && has_facts_by_type(event_name_);
-    facts_seen_ = 0;
+    facts_seen_ = texts_seen_ = 0;
     std::uint64_t reasoning_bytes = 0;
     std::uint64_t reasoning_content_bytes = 0;
 
@@ -302,6 +276,10 @@ bool SseEventReader::scan_members(std::string_view data) {
         if (value == end || *value != '"') continue;
         const CountedString string = count_string(value + 1, end);
         at = string.after;
+        if (name == Name::text || name == Name::reasoning || name == Name::reasoning_content) {
+            ++texts_seen_;
+            last_text_ = string;
+        }
         if (name == Name::text) facts_.output_text_bytes += string.bytes;
         if (name == Name::reasoning) reasoning_bytes += string.bytes;
         if (name == Name::reasoning_content) reasoning_content_bytes += string.bytes;

@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "lumen_core/counted_string.h"
 #include "lumen_core/money.h"
+#include "lumen_core/repeated_event.h"
 #include "lumen_core/request_facts.h"
 #include "lumen_core/usage.h"
 
@@ -21,12 +23,6 @@ struct SseLine {
 };
 SseLine first_sse_line(std::string_view text) noexcept;
 
-/// A part of an event, in bytes from its start.
-struct EventPart {
-    std::size_t begin = 0;
-    std::size_t end = 0;
-};
-
 struct SseEventFacts {
     bool done = false;            ///< `[DONE]`, or the dialect's event that ends an answer
     bool error = false;           ///< the upstream reports an error
@@ -37,6 +33,8 @@ struct SseEventFacts {
     bool picture = false;         ///< carries one: unfinished, or if `done` the one that was asked for
     std::uint64_t output_text_bytes = 0;
     std::vector<EventPart> usage_members;  ///< with one comma each, in order: what remains without them is valid JSON
+    /// The one piece of text in it, between its quotes, if that is all that the event tells and it is well-formed.
+    std::optional<EventPart> only_text;
 };
 
 /// Reads events one after the other. Keeps memory to work in, and of a messages stream the counts that came so far.
@@ -54,12 +52,14 @@ class SseEventReader {
     };
     std::string_view collect_data(std::string_view event);
     bool scan_members(std::string_view data);
+    void read_facts(std::string_view data);
     void read_chunk(std::string_view data);
     void read_response_event(std::string_view data);
     void read_message_event(std::string_view data);
     void read_transcript_event(std::string_view data);
     void read_picture_event(std::string_view data);
     void mark_usage_member(std::size_t begin, std::size_t end);
+    void find_only_text(std::string_view event) noexcept;
     std::size_t event_offset(std::size_t data_offset) const noexcept;
 
     Operation operation_;
@@ -69,7 +69,9 @@ class SseEventReader {
     bool message_output_said_ = false;  // by a message_delta: what message_start says of it is of no output yet
     bool finishes_choice_ = false;      // the event being read has a finish_reason
     std::size_t facts_seen_ = 0;        // members `usage` and `error` in it, wherever they are
-    std::string_view event_name_;       // of the event being read
+    std::size_t texts_seen_ = 0;
+    CountedString last_text_;      // of them
+    std::string_view event_name_;  // of the event being read
     std::vector<DataLine> data_lines_;
     std::string joined_data_;  // of events with several data lines
 };

@@ -8,6 +8,11 @@ namespace {
 /// Some events of a stream fit. Kept for as long as the stream is open, so it is not the place to be generous.
 constexpr std::size_t kLeastBufferBytes = 1024;
 
+/// Tells buffers made here from nginx's.
+ngx_buf_tag_t own_tag() noexcept {
+    return &ngx_http_lumen_module;
+}
+
 void append_chain(ngx_chain_t** list, ngx_chain_t* chain) noexcept {
     while (*list != nullptr) list = &(*list)->next;
     *list = chain;
@@ -38,7 +43,9 @@ ngx_buf_t* AnswerOutput::take_buffer(ngx_pool_t* pool, std::size_t bytes) noexce
         buf->pos = buf->last = buf->start;
         return buf;
     }
-    return ngx_create_temp_buf(pool, std::max(bytes, kLeastBufferBytes));
+    ngx_buf_t* buf = ngx_create_temp_buf(pool, std::max(bytes, kLeastBufferBytes));
+    if (buf != nullptr) buf->tag = own_tag();
+    return buf;
 }
 
 bool AnswerOutput::add_text(ngx_pool_t* pool, std::string_view text, ngx_buf_t* source) noexcept {
@@ -52,6 +59,21 @@ bool AnswerOutput::add_text(ngx_pool_t* pool, std::string_view text, ngx_buf_t* 
     buf->flush = 1;
     buf->shadow = source;
     return append(pool, buf);
+}
+
+bool AnswerOutput::add_parts(ngx_pool_t* pool, ngx_buf_t& buf, const std::vector<std::string_view>& parts) noexcept {
+    if (parts.empty() || discarded_) {
+        consume(buf);
+        return true;
+    }
+    const auto place = [](std::string_view part) { return reinterpret_cast<u_char*>(const_cast<char*>(part.data())); };
+    buf.pos = buf.last = place(parts.front());
+    for (const std::string_view part : parts) {
+        if (buf.last != place(part)) ngx_memmove(buf.last, part.data(), part.size());
+        buf.last += part.size();
+    }
+    buf.flush = 1;
+    return append(pool, &buf);
 }
 
 // Buffers without bytes are made anew each time: a filter below may still hold one that looks sent.
@@ -75,17 +97,20 @@ ngx_int_t AnswerOutput::send(ngx_http_request_t* r, ngx_http_output_body_filter_
     out_ = nullptr;
     // The filters below make links of their own, so ours stay whole.
     const ngx_int_t rc = next(r, chain);
-    reclaim();
+    reclaim(r->pool);
     return rc;
 }
 
-void AnswerOutput::reclaim() noexcept {
+void AnswerOutput::reclaim(ngx_pool_t* pool) noexcept {
     while (busy_ != nullptr && ngx_buf_size(busy_->buf) == 0) {
         ngx_chain_t* sent = busy_;
         busy_ = sent->next;
+        if (sent->buf->tag != own_tag()) {  // nginx's, or without memory: nothing to use again
+            ngx_free_chain(pool, sent);
+            continue;
+        }
         if (sent->buf->shadow != nullptr) consume(*sent->buf->shadow);
         sent->buf->shadow = nullptr;
-        if (sent->buf->start == nullptr) continue;  // without memory: nothing to use again
         sent->next = free_;
         free_ = sent;
     }
@@ -97,6 +122,7 @@ void AnswerOutput::discard() noexcept {
     out_ = nullptr;
     for (ngx_chain_t* link = busy_; link != nullptr; link = link->next) {
         consume(*link->buf);
+        if (link->buf->tag != own_tag()) continue;
         if (link->buf->shadow != nullptr) consume(*link->buf->shadow);
         link->buf->shadow = nullptr;
     }

@@ -108,13 +108,28 @@ bool end_badly(Request& request) {
            answer.output.add_last(request.r->pool);
 }
 
+/// nginx's own buffer may go on, with what is not for the client closed over: what it reads without buffering is nobody
+/// else's. Other buffers may belong to a file of its as well.
+bool may_pass_in_place(const Request& request, const StreamOutput& out) noexcept {
+    return out.in_place && out.closing == StreamOutput::npos && !request.r->upstream->buffering &&
+           !exceeds_hold(request);
+}
+
+bool pass_in_place(Request& request, ngx_buf_t& buf, const StreamOutput& out) {
+    AnswerState& answer = *request.metering.answer;
+    report_progress(request);
+    if (!out.pieces.empty()) answer.last_byte = out.pieces.back().back();
+    return answer.output.add_parts(request.r->pool, buf, out.pieces);
+}
+
 bool take_text(Request& request, ngx_buf_t& buf) {
     AnswerState& answer = *request.metering.answer;
     if (request.first_byte_us == 0) request.first_byte_us = monotonic_us();
-    answer.before = metered_so_far(request.metering);
+    if (request.strict) answer.before = metered_so_far(request.metering);
     static StreamOutput out;  // a worker reads one buffer at a time, into memory that it keeps
     request.metering.stream->feed(bytes_of(buf), out);
     meter_stream(request);
+    if (may_pass_in_place(request, out)) return pass_in_place(request, buf, out);
     collect(answer, out);
     return pass_or_wait(request, &buf);
 }
@@ -130,7 +145,7 @@ bool take_end(Request& request) {
     AnswerState& answer = *request.metering.answer;
     if (!answer.finished_meter) {
         answer.finished_meter = true;
-        answer.before = metered_so_far(request.metering);
+        if (request.strict) answer.before = metered_so_far(request.metering);
         StreamOutput out;
         request.metering.stream->finish(out);
         meter_stream(request);
@@ -168,25 +183,39 @@ ngx_int_t send_out(Request& request) {
     return NGX_OK;
 }
 
+/// Takes a buffer and says whether it is through: the end is not while what came before it waits, and is taken again.
+bool take_next(Request& request, ngx_buf_t& buf, bool& through) {
+    const bool taken = take_buffer(request, buf);
+    through = !request.metering.answer->waits || ngx_buf_size(&buf) > 0 || !buf.last_buf;
+    return taken;
+}
+
 /// Input is looked at in order, as far as the hold allows.
-ngx_int_t read_on(Request& request) {
+bool read_unread(Request& request) {
     AnswerState& answer = *request.metering.answer;
+    bool through = true;
     while (answer.unread != nullptr && !answer.waits) {
         ngx_chain_t* link = answer.unread;
-        if (!take_buffer(request, *link->buf)) return NGX_ERROR;
-        // The end stays unread while what came before it waits: it is taken again after that.
-        if (answer.waits && ngx_buf_size(link->buf) == 0 && link->buf->last_buf) break;
+        if (!take_next(request, *link->buf, through)) return false;
+        if (!through) break;
         answer.unread = link->next;
         ngx_free_chain(request.r->pool, link);
     }
-    return send_out(request);
+    return true;
 }
 
 }  // namespace
 
 ngx_int_t pass_stream(Request& request, ngx_chain_t* in) {
-    if (ngx_chain_add_copy(request.r->pool, &request.metering.answer->unread, in) != NGX_OK) return NGX_ERROR;
-    return read_on(request);
+    AnswerState& answer = *request.metering.answer;
+    bool through = true;
+    while (in != nullptr && answer.unread == nullptr && !answer.waits) {
+        if (!take_next(request, *in->buf, through)) return NGX_ERROR;
+        if (!through) break;
+        in = in->next;
+    }
+    if (in != nullptr && ngx_chain_add_copy(request.r->pool, &answer.unread, in) != NGX_OK) return NGX_ERROR;
+    return read_unread(request) ? send_out(request) : NGX_ERROR;
 }
 
 ngx_int_t pass_waiting(Request& request) {
@@ -200,7 +229,7 @@ ngx_int_t pass_waiting(Request& request) {
         set_waits(request, false);
         if (!pass_or_wait(request, nullptr)) return NGX_ERROR;
     }
-    return read_on(request);
+    return read_unread(request) ? send_out(request) : NGX_ERROR;
 }
 
 }  // namespace lumen
