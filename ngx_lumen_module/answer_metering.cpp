@@ -77,6 +77,19 @@ void meter_picture(Request& request) {
     metering.usage.images = 1;
 }
 
+/// No usage has come yet. What the request itself says was looked at for the first piece of text; from then on only the
+/// output grows.
+void estimate_stream(Request& request) noexcept {
+    Metering& metering = request.metering;
+    if (metering.output_bytes == 0) {
+        metering.source = UsageSource::none;
+    } else if (metering.source == UsageSource::estimated && metering.usage.output_tokens > 0) {
+        metering.usage.output_tokens = estimated_usage(0, metering.output_bytes).output_tokens;
+    } else {
+        take_estimate(request);
+    }
+}
+
 }  // namespace
 
 void meter_stream(Request& request) {
@@ -84,11 +97,8 @@ void meter_stream(Request& request) {
     Metering& metering = request.metering;
     const StreamMeter& stream = *metering.stream;
     metering.output_bytes = stream.output_text_bytes();
+    if (stream.usage_source() == UsageSource::none) return estimate_stream(request);
     metering.source = stream.usage_source();
-    if (metering.source == UsageSource::none) {
-        if (metering.output_bytes > 0) take_estimate(request);
-        return;
-    }
     take_said(request, stream.said_usage());
 }
 

@@ -214,7 +214,7 @@ ngx_int_t connect_to(ngx_peer_connection_t* pc, Request& request) {
     r->upstream->ssl = endpoint.https ? 1 : 0;
     pc->cached = 0;
     pc->connection = nullptr;
-    report_progress(request);  // the ring knows the endpoint before it is asked
+    report_attempt(request);  // the ring knows the endpoint before it is asked
     watch_client(request);
     return NGX_OK;
 }

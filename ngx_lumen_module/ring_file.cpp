@@ -44,6 +44,13 @@ __attribute__((target("sse4.2"))) std::uint32_t crc32c_by_processor(std::uint32_
         sum = __builtin_ia32_crc32di(sum, word);
     }
     crc = static_cast<std::uint32_t>(sum);
+    if (bytes >= sizeof crc) {
+        std::uint32_t word = 0;
+        std::memcpy(&word, at, sizeof word);
+        crc = __builtin_ia32_crc32si(crc, word);
+        at += sizeof word;
+        bytes -= sizeof word;
+    }
     for (; bytes > 0; ++at, --bytes) crc = __builtin_ia32_crc32qi(crc, *at);
     return crc;
 }
@@ -114,6 +121,14 @@ std::uint32_t checksum(const SlotT& slot, const CopyT& copy) noexcept {
 }
 
 template <typename CopyT>
+void fill_usage(CopyT& copy, const Usage& usage) noexcept {
+    const std::uint64_t counts[8] = {usage.input_tokens,  usage.cached_tokens,    usage.cache_write_tokens,
+                                     usage.output_tokens, usage.reasoning_tokens, usage.audio_ms,
+                                     usage.images,        usage.characters};
+    std::memcpy(copy.usage, counts, sizeof counts);
+}
+
+template <typename CopyT>
 void fill(CopyT& copy, SlotState state, const RingRecord& record) noexcept {
     copy = CopyT{};
     copy.state = static_cast<std::uint32_t>(state);
@@ -124,11 +139,7 @@ void fill(CopyT& copy, SlotState state, const RingRecord& record) noexcept {
     copy.model = record.usage.model;
     copy.endpoint = record.usage.endpoint;
     copy.price = record.usage.price;
-    const Usage& usage = record.usage.usage;
-    const std::uint64_t counts[8] = {usage.input_tokens,  usage.cached_tokens,    usage.cache_write_tokens,
-                                     usage.output_tokens, usage.reasoning_tokens, usage.audio_ms,
-                                     usage.images,        usage.characters};
-    std::memcpy(copy.usage, counts, sizeof counts);
+    fill_usage(copy, record.usage.usage);
     copy.duration_ms = record.usage.duration_ms;
     copy.ttft_ms = record.usage.ttft_ms;
     copy.status = record.usage.status;
@@ -269,6 +280,22 @@ void RingFile::write(RingSlot slot, SlotState state, const RingRecord& record) n
     fill(copy, state, record);
     copy.crc = checksum(in_file, copy);
     in_file.control.store(make_control(state, next, worker_ + 1), std::memory_order_release);
+}
+
+void RingFile::write_progress(RingSlot slot, const RingProgress& progress) noexcept {
+    Slot& in_file = slots_[slot.index];
+    const std::size_t now = copy_of(in_file.control.load(std::memory_order_relaxed));
+    Copy& copy = in_file.copies[1 - now];
+    copy = in_file.copies[now];
+    copy.cost = progress.cost.nano();
+    copy.tokens = progress.usage.input_tokens + progress.usage.output_tokens;
+    fill_usage(copy, progress.usage);
+    copy.source = static_cast<std::uint8_t>(progress.source);
+    copy.status = progress.status;
+    copy.duration_ms = progress.duration_ms;
+    copy.ttft_ms = progress.ttft_ms;
+    copy.crc = checksum(in_file, copy);
+    in_file.control.store(make_control(SlotState::running, 1 - now, worker_ + 1), std::memory_order_release);
 }
 
 void RingFile::release(RingSlot slot) noexcept {

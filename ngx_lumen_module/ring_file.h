@@ -43,6 +43,16 @@ struct RingRecord {
     std::int64_t settled_at_ms = 0;  ///< settled: the bucket's ready clock then
 };
 
+/// What changes in the record of a request while its answer comes.
+struct RingProgress {
+    NanoCoins cost;
+    const Usage& usage;
+    UsageSource source = UsageSource::none;
+    std::uint16_t status = 0;
+    std::uint32_t duration_ms = 0;
+    std::uint32_t ttft_ms = 0;
+};
+
 inline constexpr std::size_t kRingHeaderBytes = 16384;
 inline constexpr std::size_t kRingSlotBytes = 512;
 /// Below this a ring is too small to be worth its name; above, indices would no longer fit.
@@ -93,6 +103,8 @@ class RingFile {
     bool pressed(std::int64_t now_ms) const noexcept;
     /// Replaces state and record at once; the request, account and key stay as they were reserved.
     void write(RingSlot slot, SlotState state, const RingRecord& record) noexcept;
+    /// The same for a slot that is RUNNING and stays so: the rest of its record is as it was last written.
+    void write_progress(RingSlot slot, const RingProgress& progress) noexcept;
     void release(RingSlot slot) noexcept;
     SlotState state(RingSlot slot) const noexcept;
     /// nullopt: the slot is free or torn.

@@ -25,6 +25,15 @@ std::uint32_t clamp_ms(std::int64_t us) noexcept {
     return static_cast<std::uint32_t>(std::clamp<std::int64_t>(us / 1000, 0, UINT32_MAX));
 }
 
+std::uint32_t ttft_ms(const Request& request) noexcept {
+    return request.first_byte_us != 0 ? clamp_ms(request.first_byte_us - request.began_us) : 0;
+}
+
+/// Monotonic, of when this turn of the event loop began: for what is looked at in each chunk.
+std::int64_t turn_us() noexcept {
+    return static_cast<std::int64_t>(ngx_current_msec) * 1'000;
+}
+
 std::uint16_t final_status(const Request& request) noexcept {
     const ngx_uint_t status = request.r->headers_out.status;
     if (request.metering.client_gone || request.r->connection->error || status == 0) {
@@ -46,7 +55,7 @@ RingRecord record_of(const Request& request) noexcept {
     record.usage.price = request.price != nullptr ? request.price->id : 0;
     record.usage.usage = usage;
     record.usage.duration_ms = clamp_ms(monotonic_us() - request.began_us);
-    record.usage.ttft_ms = request.first_byte_us != 0 ? clamp_ms(request.first_byte_us - request.began_us) : 0;
+    record.usage.ttft_ms = ttft_ms(request);
     record.usage.source = request.metering.source;
     record.usage.status = request.metering.upstream_status;
     return record;
@@ -280,10 +289,19 @@ void cancel_renewals(Request& request) noexcept {
     }
 }
 
-void report_progress(Request& request) {
+void report_attempt(Request& request) {
     if (request.stage != Stage::running) return;
     request.cost = cost_of(request);
     worker_ring()->write(request.slot, SlotState::running, record_of(request));
+}
+
+void report_progress(Request& request) {
+    if (request.stage != Stage::running) return;
+    const Metering& metering = request.metering;
+    request.cost = cost_of(request);
+    worker_ring()->write_progress(request.slot,
+                                  {request.cost, metering.usage, metering.source, metering.upstream_status,
+                                   clamp_ms(turn_us() - request.began_us), ttft_ms(request)});
     if (hold_is_running_low(request, request.cost)) renew(request);
 }
 

@@ -17,10 +17,12 @@ void release_slot(Request& request);
 /// No admit reply within the deadline, or the connection was lost: the hold may or may not be there. Voids it.
 void abandon_admit(Request& request);
 /// admit said OK: first renewal in 2 s, then every 20 s. The slot is RUNNING once an endpoint is about to be asked
-/// (report_progress): until then a worker that dies leaves a void either way (I5).
+/// (report_attempt): until then a worker that dies leaves a void either way (I5).
 void begin_running(Request& request);
 /// None follows any more.
 void cancel_renewals(Request& request) noexcept;
+/// Before an endpoint is asked: from here the slot is RUNNING, and names that endpoint.
+void report_attempt(Request& request);
 /// After each chunk: updates the local shadow in the ring, and renews early when the cost passes half the hold.
 void report_progress(Request& request);
 /// The end of the request, exactly once: computes the exact cost from request.metering, or voids it if nothing was sent

@@ -217,6 +217,38 @@ TEST_F(RingFileTest, all_workers_gone_the_next_start_finds_their_slots) {
 }
 
 // A worker is killed at random instructions while it writes; whatever it left must be one of the records it wrote.
+void expect_same(const std::optional<RingRecord>& read, const RingRecord& written) {
+    ASSERT_TRUE(read);
+    EXPECT_EQ(read->request.view(), written.request.view());
+    EXPECT_EQ(read->account, written.account);
+    EXPECT_EQ(read->key, written.key);
+    EXPECT_EQ(read->cost, written.cost);
+    EXPECT_EQ(read->tokens, written.tokens);
+    EXPECT_EQ(read->is_void, written.is_void);
+    EXPECT_EQ(encode_usage_record(read->usage).view(), encode_usage_record(written.usage).view());
+}
+
+TEST_F(RingFileTest, progress_replaces_what_has_changed_and_leaves_the_rest) {
+    auto ring = prepared_worker();
+    RingRecord record = record_of(7);
+    const RingSlot slot = ring->reserve(record, kNow);
+    ring->write(slot, SlotState::running, record);
+    record.cost = NanoCoins(77);
+    record.tokens = 70 + 8;
+    record.usage.usage.input_tokens = 70;
+    record.usage.usage.output_tokens = 8;
+    record.usage.source = UsageSource::continuous;
+    record.usage.status = 206;
+    record.usage.duration_ms = 9;
+    record.usage.ttft_ms = 5;
+    for (int times = 0; times < 3; ++times) {
+        ring->write_progress(slot, {record.cost, record.usage.usage, record.usage.source, record.usage.status,
+                                    record.usage.duration_ms, record.usage.ttft_ms});
+        EXPECT_EQ(ring->state(slot), SlotState::running);
+        expect_same(ring->read(slot), record);
+    }
+}
+
 TEST_F(RingFileTest, killed_while_writing_leaves_one_of_the_records_written) {
     auto survivor = prepared_worker();
     for (int round = 0; round < 200; ++round) {
@@ -227,10 +259,15 @@ TEST_F(RingFileTest, killed_while_writing_leaves_one_of_the_records_written) {
             const RingSlot slot = ring->reserve(record_of(0), kNow);
             for (int i = 1;; ++i) {
                 RingRecord record = record_of(0);
+                record.usage.usage.input_tokens = 0;
                 record.cost = NanoCoins(i);
                 record.tokens = static_cast<std::uint64_t>(i);
                 record.usage.usage.output_tokens = static_cast<std::uint64_t>(i);
-                ring->write(slot, SlotState::running, record);
+                if (i % 2 != 0) {
+                    ring->write(slot, SlotState::running, record);
+                } else {
+                    ring->write_progress(slot, {record.cost, record.usage.usage});
+                }
             }
         }
         usleep(static_cast<useconds_t>(300 + round * 7));
