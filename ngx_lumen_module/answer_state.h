@@ -5,6 +5,7 @@
 
 #include "lumen_core/json_meter.h"
 #include "ngx_lumen_module/answer_output.h"
+#include "ngx_lumen_module/read_buffer.h"
 #include "ngx_lumen_module/request.h"
 #include "ngx_lumen_module/upstream_body.h"
 
@@ -38,6 +39,7 @@ struct AnswerState {
 
     // stream
     AnswerOutput output;
+    ReadBuffer read_buffer;
     bool finished_meter = false;
     std::string text;                         ///< given out by the meter, on its way to the client
     std::size_t closing = std::string::npos;  ///< offset in `text` of the closing event

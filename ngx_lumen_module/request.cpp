@@ -7,37 +7,15 @@
 
 #include "ngx_lumen_module/balancer.h"
 #include "ngx_lumen_module/guard.h"
+#include "ngx_lumen_module/kept_memory.h"
 #include "ngx_lumen_module/settle.h"
 
 namespace lumen {
 namespace {
 
-#if defined(__has_feature)  // clang's way to ask
-constexpr bool kFindsUseAfterEnd = __has_feature(address_sanitizer);
-#elif defined(__SANITIZE_ADDRESS__)  // g++'s
-constexpr bool kFindsUseAfterEnd = true;
-#else
-constexpr bool kFindsUseAfterEnd = false;
-#endif
-
-/// Memory of requests that have ended: the last one's is still in the cache. As many as a busy worker has at once; none
-/// where whoever touches an ended request is found out by that.
-constexpr std::size_t kKeptRequests = kFindsUseAfterEnd ? 0 : 256;
-/// No heap: what a static still points to when the module is unloaded would pass for a leak.
-struct KeptMemory {
-    std::array<void*, kKeptRequests + 1> blocks{};
-    std::size_t count = 0;
-};
-KeptMemory kept;
-
-void* take_memory() {
-    return kept.count > 0 ? kept.blocks[--kept.count] : ::operator new(sizeof(Request));
-}
-
-void give_back(void* memory) noexcept {
-    if (kept.count == kKeptRequests) return ::operator delete(memory);
-    kept.blocks[kept.count++] = memory;
-}
+/// Requests that have ended: as many as a busy worker has at once.
+constexpr std::size_t kKeptRequests = 256;
+KeptMemory<sizeof(Request), kKeptRequests> kept_requests;
 
 // The last that is done for a request, whatever became of it: nothing of ours may point to it any more, and its money
 // is handed on (T27, T54).
@@ -56,7 +34,7 @@ void end_request(void* data) {
         cancel_renewals(*request);
     });
     request->~Request();
-    give_back(request);
+    kept_requests.give_back(request);
 }
 
 }  // namespace
@@ -77,7 +55,7 @@ Request* make_request(ngx_http_request_t* r) {
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(r->pool, 0);
     if (cleanup == nullptr) return nullptr;
     // Beside the pool: in it a stream would need one more of the pool's blocks, which are far larger.
-    auto* request = new (take_memory()) Request;
+    auto* request = new (kept_requests.take()) Request;
     cleanup->data = request;
     request->r = r;
     request->dialect = dialect_of(r);

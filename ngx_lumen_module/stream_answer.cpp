@@ -175,11 +175,12 @@ bool take_buffer(Request& request, ngx_buf_t& buf) {
 
 ngx_int_t send_out(Request& request) {
     AnswerState& answer = *request.metering.answer;
-    if (!request.metering.client_gone) {
-        if (answer.output.send(request.r, next_filters().body) != NGX_ERROR) return NGX_OK;
-        begin_drain(request);  // the write failed: the client is gone (T52)
+    const bool gone = request.metering.client_gone;
+    if (gone || answer.output.send(request.r, next_filters().body) == NGX_ERROR) {
+        if (!gone) begin_drain(request);  // the write failed: the client is gone (T52)
+        answer.output.discard();
     }
-    answer.output.discard();
+    if (!answer.ended) answer.read_buffer.share(request.r);
     return NGX_OK;
 }
 
