@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <utility>
 
 #include "lumen_core/api_error.h"
 
@@ -33,10 +34,24 @@ bool is_closing_line(Operation operation, std::string_view line) noexcept {
     return any_closing_line(operation, [line](std::string_view closing) { return line == closing; });
 }
 
+/// An open stream must not keep the memory of the largest event that another one had: assigning would exchange it.
+void hand_over(std::string& from, std::string& to) noexcept {
+    to = std::string(std::move(from));
+    from.clear();
+}
+
 }  // namespace
 
+void StreamOutput::clear() noexcept {
+    pieces.clear();
+    closing = npos;
+    in_place = true;
+    whole_event_.clear();
+    told_errors_.clear();
+}
+
 StreamMeter::StreamMeter(Operation operation, bool hide_usage)
-    : operation_(operation), hide_usage_(hide_usage && takes_stream_options(operation)), reader_(operation) {}
+    : operation_(operation), hide_usage_(hide_usage && takes_stream_options(operation)) {}
 
 void StreamMeter::feed(std::string_view bytes, StreamOutput& out) {
     begin_output(out);
@@ -70,8 +85,6 @@ void StreamMeter::finish(StreamOutput& out) {
 
 void StreamMeter::begin_output(StreamOutput& out) noexcept {
     out.clear();
-    whole_event_.clear();
-    told_errors_.clear();
     last_piece_is_input_ = false;
     input_ = {};
 }
@@ -108,9 +121,9 @@ void StreamMeter::end_event(std::string_view last_part, StreamOutput& out) {
     } else if (tail_.empty()) {
         take_event(last_part, out);
     } else {
-        whole_event_.swap(tail_);
-        whole_event_.append(last_part);
-        take_event(whole_event_, out);
+        hand_over(tail_, out.whole_event_);
+        out.whole_event_.append(last_part);
+        take_event(out.whole_event_, out);
     }
     if (oversized_) end_unread();
     forget_event();
@@ -130,9 +143,8 @@ void StreamMeter::give_up_on_event(std::string_view bytes, StreamOutput& out) {
     take_unread(tail_);
     take_unread(bytes);
     if (!tail_.empty()) {  // else whole_event_ may hold an event that this call has let out
-        whole_event_.swap(tail_);
-        tail_.clear();
-        let_out(whole_event_, out);
+        hand_over(tail_, out.whole_event_);
+        let_out(out.whole_event_, out);
     }
     let_out(bytes, out);
     event_dropped_ = false;
@@ -157,7 +169,7 @@ void StreamMeter::learn_event(std::string_view event, const SseEventFacts& facts
 }
 
 void StreamMeter::take_event(std::string_view event, StreamOutput& out) {
-    const SseEventFacts& facts = reader_.read(event);
+    const SseEventFacts& facts = out.reader_.read(operation_, event, message_);
     done_seen_ = done_seen_ || facts.done;
     error_seen_ = error_seen_ || facts.error;
     output_text_bytes_ += facts.output_text_bytes;
@@ -168,8 +180,8 @@ void StreamMeter::take_event(std::string_view event, StreamOutput& out) {
     event_dropped_ = hide_usage_ && facts.usage_only;
     if (event_dropped_) return;
     if (facts.error && gives_away(facts.error_data)) {
-        told_errors_.push_back(upstream_error_event(operation_, facts.error_data));
-        return let_out(told_errors_.back(), out);
+        out.told_errors_.push_back(upstream_error_event(operation_, facts.error_data));
+        return let_out(out.told_errors_.back(), out);
     }
     std::size_t at = 0;
     if (facts.done && !closing_reported_) {

@@ -18,7 +18,8 @@
 
 namespace lumen {
 
-/// What one feed() lets through. The views point into the fed bytes or into the meter and die with the next call.
+/// What one feed() lets through, and the memory in which it is read: streams that are read one after the other use the
+/// same, so that none has to keep its own. The views point into the fed bytes or into this, and die with the next call.
 struct StreamOutput {
     std::vector<std::string_view> pieces;  ///< in order; concatenated they are what the client gets
     /// Index in `pieces` of the first piece of the closing event, where a comment line may be put before it; npos while
@@ -26,11 +27,14 @@ struct StreamOutput {
     static constexpr std::size_t npos = static_cast<std::size_t>(-1);
     std::size_t closing = npos;
     bool in_place = true;  ///< all pieces are parts of the fed bytes, in their order
-    void clear() {
-        pieces.clear();
-        closing = npos;
-        in_place = true;
-    }
+
+ private:
+    friend class StreamMeter;
+    void clear() noexcept;
+
+    SseEventReader reader_;
+    std::string whole_event_;             ///< one that began in an earlier call; `pieces` may point into it
+    std::list<std::string> told_errors_;  ///< likewise; a list, as that takes no memory while it is empty
 };
 
 /// Takes a stream in pieces of any size and gives it out again, the same bytes but for what `hide_usage` removes, and
@@ -83,7 +87,7 @@ class StreamMeter {
 
     Operation operation_;
     bool hide_usage_;
-    SseEventReader reader_;
+    MessageSoFar message_;
     RepeatedEvent repeated_;
 
     bool done_seen_ = false;
@@ -108,8 +112,6 @@ class StreamMeter {
 
     std::string_view input_;  ///< of the running call
     bool last_piece_is_input_ = false;
-    std::string whole_event_;             ///< the event that began in an earlier call; `pieces` may point into it
-    std::list<std::string> told_errors_;  ///< likewise; a list, as that takes no memory while it is empty
 };
 
 }  // namespace lumen

@@ -174,7 +174,9 @@ SseLine first_sse_line(std::string_view text) noexcept {
     return {text, text.size()};
 }
 
-const SseEventFacts& SseEventReader::read(std::string_view event) {
+const SseEventFacts& SseEventReader::read(Operation operation, std::string_view event, MessageSoFar& message) {
+    operation_ = operation;
+    message_ = &message;
     facts_.done = facts_.error = facts_.usage_only = facts_.usage_is_final = facts_.picture = false;
     facts_.usage.reset();
     facts_.output_text_bytes = 0;
@@ -369,17 +371,17 @@ void SseEventReader::read_message_event(std::string_view data) {
         if (inner.malformed()) return;
     }
     if (!is_object(usage)) return;
-    message_counts_.take(usage);
-    facts_.usage = message_counts_.usage();
+    message_->counts.take(usage);
+    facts_.usage = message_->counts.usage();
     if (event->type == "message_delta") {
         MessageCounts of_delta;
         of_delta.take(usage);
-        message_delta_seen_ = true;
-        message_output_said_ = message_output_said_ || of_delta.output;
+        message_->delta_seen = true;
+        message_->output_said = message_->output_said || of_delta.output;
     }
     if (!facts_.usage) return;
-    facts_.usage_is_final = message_delta_seen_;
-    facts_.usage->lacks_output = !message_output_said_;
+    facts_.usage_is_final = message_->delta_seen;
+    facts_.usage->lacks_output = !message_->output_said;
 }
 
 /// Speech to text as a stream: OpenAI's typed events, or chunks like those of chat (vLLM).

@@ -37,13 +37,19 @@ struct SseEventFacts {
     std::optional<EventPart> only_text;
 };
 
-/// Reads events one after the other. Keeps memory to work in, and of a messages stream the counts that came so far.
+/// What has come of a messages stream, of which each event tells some counts.
+struct MessageSoFar {
+    MessageCounts counts;
+    bool delta_seen = false;
+    bool output_said = false;  ///< by a message_delta: what message_start says of it is of no output yet
+};
+
+/// Reads events one after the other, of any streams, in memory that it keeps.
 class SseEventReader {
  public:
-    explicit SseEventReader(Operation operation) noexcept : operation_(operation) {}
-
-    /// `event`: its lines, with or without the blank one. The result dies with the next call.
-    const SseEventFacts& read(std::string_view event);
+    /// `event`: its lines, with or without the blank one. `message` is its stream's. The result dies with the next
+    /// call.
+    const SseEventFacts& read(Operation operation, std::string_view event, MessageSoFar& message);
 
  private:
     struct DataLine {
@@ -62,13 +68,11 @@ class SseEventReader {
     void find_only_text(std::string_view event) noexcept;
     std::size_t event_offset(std::size_t data_offset) const noexcept;
 
-    Operation operation_;
+    Operation operation_ = Operation::chat_completions;  // of the event being read, as all that follows
+    MessageSoFar* message_ = nullptr;
     SseEventFacts facts_;
-    MessageCounts message_counts_;
-    bool message_delta_seen_ = false;
-    bool message_output_said_ = false;  // by a message_delta: what message_start says of it is of no output yet
-    bool finishes_choice_ = false;      // the event being read has a finish_reason
-    std::size_t facts_seen_ = 0;        // members `usage` and `error` in it, wherever they are
+    bool finishes_choice_ = false;  // it has a finish_reason
+    std::size_t facts_seen_ = 0;    // members `usage` and `error` in it, wherever they are
     std::size_t texts_seen_ = 0;
     CountedString last_text_;      // of them
     std::string_view event_name_;  // of the event being read

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <new>
 
+#include "ngx_lumen_module/answer_state.h"
 #include "ngx_lumen_module/balancer.h"
 #include "ngx_lumen_module/guard.h"
 #include "ngx_lumen_module/kept_memory.h"

@@ -4,8 +4,10 @@
 
 #include <array>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "lumen_core/api_error.h"
 #include "lumen_core/catalogue.h"
@@ -26,6 +28,24 @@ struct AnswerState;
 struct EndpointState;
 struct FormReading;
 struct RedisCall;
+
+/// What lives in r->pool: its memory goes with the pool, so only its end is to be told.
+struct EndInPool {
+    template <typename T>
+    void operator()(T* object) const noexcept {
+        object->~T();
+    }
+};
+template <typename T>
+using InPool = std::unique_ptr<T, EndInPool>;
+
+template <typename T, typename... Arguments>
+InPool<T> make_in_pool(ngx_pool_t* pool, Arguments&&... arguments) {
+    static_assert(alignof(T) <= NGX_ALIGNMENT);
+    void* memory = ngx_palloc(pool, sizeof(T));
+    if (memory == nullptr) throw std::bad_alloc();
+    return InPool<T>(new (memory) T(std::forward<Arguments>(arguments)...));
+}
 
 /// A timer that cannot outlive its request (T30).
 struct RequestTimer {
@@ -63,10 +83,10 @@ struct Metering {
     Usage usage;
     UsageSource source = UsageSource::none;
     std::uint64_t output_bytes = 0;  ///< text bytes seen, for the estimate
-    std::optional<StreamMeter> stream;
-    bool client_gone = false;             ///< the answer is read on for its usage only (T53)
-    Refusal stopped_by = Refusal::none;   ///< we ended the answer: coins ran out, account disabled, …
-    std::shared_ptr<AnswerState> answer;  ///< what the body filter holds back (usage_filter.cpp)
+    InPool<StreamMeter> stream;
+    bool client_gone = false;            ///< the answer is read on for its usage only (T53)
+    Refusal stopped_by = Refusal::none;  ///< we ended the answer: coins ran out, account disabled, …
+    InPool<AnswerState> answer;          ///< what the body filter holds back (usage_filter.cpp)
 };
 
 /// Endpoint attempts (balancer.cpp).

@@ -74,13 +74,13 @@ AnswerForm form_of(const ngx_http_request_t* r, Operation operation) noexcept {
 
 void begin_answer(Request& request, AnswerForm form) {
     Metering& metering = request.metering;
-    metering.answer = std::make_shared<AnswerState>();
+    metering.answer = make_in_pool<AnswerState>(request.r->pool);
     metering.answer->form = form;
     metering.answer_began = true;
     metering.streaming = form == AnswerForm::stream;
     switch (form) {
         case AnswerForm::stream:
-            metering.stream.emplace(request.operation, !request.facts.wants_usage);
+            metering.stream = make_in_pool<StreamMeter>(request.r->pool, request.operation, !request.facts.wants_usage);
             set_content_length(request.r, -1);
             break;
         case AnswerForm::held_json:
