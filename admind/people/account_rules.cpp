@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "admind/people/policies.h"
+#include "admind/stores/pg_statement.h"
 #include "admind/stores/pg_values.h"
 
 namespace lumen::admind {
@@ -60,21 +61,28 @@ AccessRules access_rules(pqxx::transaction_base& transaction, const AccessSettin
     return rules_of(read_model_ids(transaction), access.fallback, access.allowed, access.blocked);
 }
 
+namespace {
+
+constexpr Statement kRulesOfModels{"rules_of_models",
+                                   "select id, access, needs_ack, name from models where not removed order by id"};
+constexpr Statement kRulesOfGroups{"rules_of_groups",
+                                   "select id, name, active, max_nano, refresh_nano, starting_nano, strict,"
+                                   " access_default, to_jsonb(allowed) allowed, to_jsonb(blocked) blocked from groups"};
+
+}  // namespace
+
 RuleBook read_rule_book(pqxx::transaction_base& transaction, const Settings& settings) {
     RuleBook book;
     book.site_budget = settings.default_budget;
     book.site_strict = settings.default_strict;
     book.site_access = settings.default_access;
     book.rates = settings.rates;
-    for (const auto& row :
-         transaction.exec("select id, access, needs_ack, name from models where not removed order by id")) {
+    for (const auto& row : exec_prepared(transaction, kRulesOfModels)) {
         const auto id = row[0].as<ModelId>();
         book.models.push_back({id, read_access(row[1]), row[2].as<bool>()});
         book.model_ids.emplace(row[3].c_str(), id);
     }
-    for (const auto& row : transaction.exec("select id, name, active, max_nano, refresh_nano, starting_nano, strict,"
-                                            " access_default, to_jsonb(allowed) allowed, to_jsonb(blocked) blocked"
-                                            " from groups")) {
+    for (const auto& row : exec_prepared(transaction, kRulesOfGroups)) {
         GroupRow group;
         group.id = row["id"].as<std::int64_t>();
         group.name = row["name"].as<std::string>();

@@ -1,18 +1,23 @@
 #include "admind/people/account_view.h"
 
+#include "admind/stores/pg_statement.h"
 #include "lumen_core/account_bucket.h"
 
 namespace lumen::admind {
 
 namespace {
+
 constexpr std::int64_t kRefillMs = 3'600'000;  // wallets are refilled on the hour
-}
+
+constexpr Statement kWallet{
+    "wallet",
+    "select a.lim, a.rate, a.unlimited, a.mode, a.state, a.cfg_ver, coalesce(b.balance, 0) balance"
+    " from accounts a left join account_balances b on b.account_id = a.id where a.id = $1"};
+
+}  // namespace
 
 std::optional<Wallet> read_wallet(pqxx::transaction_base& transaction, AccountId account) {
-    const auto rows = transaction.exec_params(
-        "select a.lim, a.rate, a.unlimited, a.mode, a.state, a.cfg_ver, coalesce(b.balance, 0) balance"
-        " from accounts a left join account_balances b on b.account_id = a.id where a.id = $1",
-        account);
+    const auto rows = exec_prepared(transaction, kWallet, account);
     if (rows.empty()) return std::nullopt;
     const auto& row = rows[0];
     Wallet wallet;

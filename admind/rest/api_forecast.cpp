@@ -3,6 +3,7 @@
 
 #include "admind/people/account_view.h"
 #include "admind/rest/handlers.h"
+#include "admind/stores/pg_statement.h"
 
 namespace lumen::admind {
 
@@ -11,13 +12,14 @@ namespace {
 constexpr std::int64_t kDayHours = 24;
 constexpr std::int64_t kWeekHours = 7 * kDayHours;
 
+constexpr Statement kUseWindow{"use_window",
+                               "select coalesce(sum(cost), 0)::bigint, coalesce(sum(requests), 0)::bigint,"
+                               " coalesce(extract(epoch from min(slot)) * 1000, 0)::bigint from usage_quarter"
+                               " where account_id = $1 and slot > now() - $2::bigint * interval '1 hour'"};
+
 /// The last `hours` as the book has them.
 UseWindow read_window(pqxx::transaction_base& transaction, AccountId account, std::int64_t hours) {
-    const auto row = transaction.exec_params1(
-        "select coalesce(sum(cost), 0)::bigint, coalesce(sum(requests), 0)::bigint,"
-        " coalesce(extract(epoch from min(slot)) * 1000, 0)::bigint from usage_quarter"
-        " where account_id = $1 and slot > now() - $2::bigint * interval '1 hour'",
-        account, hours);
+    const auto row = exec_prepared(transaction, kUseWindow, account, hours)[0];
     return {hours, NanoCoins(row[0].as<std::int64_t>()), row[1].as<std::int64_t>(), row[2].as<std::int64_t>()};
 }
 

@@ -5,6 +5,7 @@
 #include "admind/rest/api_parts.h"
 #include "admind/rest/handlers.h"
 #include "admind/rest/request_fields.h"
+#include "admind/stores/pg_statement.h"
 #include "admind/stores/pg_values.h"
 
 namespace lumen::admind {
@@ -13,7 +14,8 @@ namespace {
 
 /// The person and all that is counted of the account, as a page needs it at once. `default` is everybody's group and
 /// says nothing (P10); web chat is counted under the account's one hidden key (ledger.md §5).
-constexpr const char* kCard =
+constexpr Statement kCard{
+    "card",
     "select u.name, u.email, coalesce(u.avatar, '') avatar, u.notice_mail, u.notice_webhook,"
     " coalesce(b.spent, 0) coins_used, coalesce(b.tokens_in, 0) tokens_in, coalesce(b.tokens_out, 0) tokens_out,"
     " to_jsonb(array(select g.name from memberships m join groups g on g.id = m.group_id"
@@ -29,7 +31,7 @@ constexpr const char* kCard =
     " coalesce(sum(t.spent), 0)::bigint spent,"
     " coalesce((extract(epoch from max(t.last_used_at)) * 1000)::bigint, 0) last_used_ms"
     " from api_keys k join key_totals t on t.key_id = k.id where k.account_id = $2 and k.kind = 'chat') chat"
-    " where u.id = $1";
+    " where u.id = $1"};
 
 Json chat_json(const pqxx::row& card) {
     Json chat{{"conversations", card["conversations"].as<std::int64_t>()}};
@@ -72,7 +74,7 @@ Json notices_json(const NoticeSettings& site, bool mail, bool webhook) {
 
 Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account,
              const RulesOfAccount& rules) {
-    const auto card = transaction.exec_params1(kCard, user, account);
+    const auto card = exec_prepared(transaction, kCard, user, account)[0];
     const auto name = card["name"].as<std::string>();
     const auto email = card["email"].as<std::string>();
     const AvatarChoice avatar = avatar_choice(call.settings, card["avatar"].as<std::string>());

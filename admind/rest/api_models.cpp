@@ -8,6 +8,7 @@
 #include "admind/rest/api_parts.h"
 #include "admind/rest/handlers.h"
 #include "admind/rest/request_fields.h"
+#include "admind/stores/pg_statement.h"
 #include "admind/text/markdown.h"
 
 namespace lumen::admind {
@@ -27,19 +28,22 @@ struct ModelEntry {
     Json json;
 };
 
+constexpr Statement kEndpointsOfModels{"endpoints_of_models",
+                                       "select model_id, id from endpoints where not removed and ($1 = '' or model_id "
+                                       "= nullif($1, '')::bigint) order by id"};
+
 /// `model`: its id, or empty for all.
 std::map<ModelId, std::vector<EndpointId>> endpoints_by_model(pqxx::transaction_base& transaction,
                                                               const std::string& model) {
     std::map<ModelId, std::vector<EndpointId>> endpoints;
-    for (const auto& row : transaction.exec_params("select model_id, id from endpoints where not removed"
-                                                   " and ($1 = '' or model_id = nullif($1, '')::bigint) order by id",
-                                                   model)) {
+    for (const auto& row : exec_prepared(transaction, kEndpointsOfModels, model)) {
         endpoints[row[0].as<ModelId>()].push_back(row[1].as<EndpointId>());
     }
     return endpoints;
 }
 
-constexpr const char* kModelsOfAccount =
+constexpr Statement kModelsOfAccount{
+    "models_of_account",
     "select m.id, m.name, m.disabled, m.access, m.needs_ack, m.ack_message, m.notice_version, m.consent_since,"
     " coalesce(u.requests, 0) requests, coalesce(u.tokens_in + u.tokens_out, 0) tokens, coalesce(u.spent, 0) spent,"
     " coalesce((extract(epoch from u.last_used_at) * 1000)::bigint, 0) last_used_ms,"
@@ -49,7 +53,7 @@ constexpr const char* kModelsOfAccount =
     " left join (select distinct on (d.model_id) d.model_id, d.notice_ver, d.at, p.name by_name"
     " from consents d left join users p on p.id = d.by_user where d.account_id = $1"
     " order by d.model_id, d.notice_ver desc) c on c.model_id = m.id and c.notice_ver >= m.consent_since"
-    " where not m.removed and ($2 = '' or m.id = nullif($2, '')::bigint)";
+    " where not m.removed and ($2 = '' or m.id = nullif($2, '')::bigint)"};
 
 ModelRule rule_of(const pqxx::row& row) {
     ModelRule rule;
@@ -101,7 +105,7 @@ std::vector<ModelEntry> read_models_of(const Call& call, pqxx::transaction_base&
                             own == endpoints.end() ? std::vector<EndpointId>{} : own->second, reports);
     };
     std::vector<ModelEntry> models;
-    for (const auto& row : transaction.exec_params(kModelsOfAccount, account, model)) {
+    for (const auto& row : exec_prepared(transaction, kModelsOfAccount, account, model)) {
         models.push_back(entry_of(row, rules, status_of(row)));
     }
     return models;

@@ -1,6 +1,7 @@
 #include "admind/rest/callers.h"
 
 #include "admind/people/sessions.h"
+#include "admind/stores/pg_statement.h"
 #include "lumen_core/catalogue.h"
 
 namespace lumen::admind {
@@ -31,6 +32,10 @@ CallerResult identify_operator(const Services& services, const Settings& setting
     return {caller, std::nullopt};
 }
 
+constexpr Statement kPersonOfSession{"person_of_session",
+                                     "select account_id, email, name from users where id = $1 and active"
+                                     " and sessions_since <= to_timestamp($2::numeric / 1000)"};
+
 CallerResult identify_user(const Services& services, const Settings& settings, const std::string& cookie) {
     std::optional<Session> session;
     {
@@ -40,10 +45,7 @@ CallerResult identify_user(const Services& services, const Settings& settings, c
     if (!session) return {};
     PgPool::Lease lease = services.postgres.acquire();
     pqxx::nontransaction look(*lease);  // one statement needs no begin and no end: every page asks this
-    const auto rows = look.exec_params(
-        "select account_id, email, name from users where id = $1 and active"
-        " and sessions_since <= to_timestamp($2::numeric / 1000)",
-        session->user, session->created_ms);
+    const auto rows = exec_prepared(look, kPersonOfSession, session->user, session->created_ms);
     if (rows.empty()) return {};
     Caller caller;
     caller.kind = CallerKind::user;

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "admind/stores/pg_statement.h"
+
 namespace lumen::admind {
 
 namespace {
@@ -78,6 +80,7 @@ PgPool::Lease PgPool::acquire() {
     if (!lease.connection_) {
         try {
             lease.connection_ = std::make_unique<pqxx::connection>(connection_string(url_));
+            forget_prepared(*lease.connection_);
         } catch (const pqxx::broken_connection& error) {
             throw DatabaseUnavailable(std::string("cannot connect to the database: ") + error.what());
         }
