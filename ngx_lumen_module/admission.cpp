@@ -92,10 +92,16 @@ void read_key(Request& request) {
     std::string_view key = bearer_token(request.r);
     if (key.empty()) key = request_header(request.r, "x-api-key");
     const KeyForm form = api_key_form(key);
-    if (form == KeyForm::malformed) return refuse(request, Refusal::missing_key);
+    if (form == KeyForm::malformed) {
+        request.refusal_reason = key.empty() ? "no_key" : "malformed_key";
+        return refuse(request, Refusal::missing_key);
+    }
     hash_key(request, key);
     if (form != KeyForm::own && is_monitoring_token(request)) return route_monitoring(request);
-    if (form == KeyForm::broken) return refuse(request, Refusal::invalid_key);
+    if (form == KeyForm::broken) {
+        request.refusal_reason = "mistyped_key";
+        return refuse(request, Refusal::invalid_key);
+    }
     request.foreign_key = form == KeyForm::foreign;
     route(request);
 }
@@ -240,9 +246,17 @@ void admit(Request& request) {
     if (!ask_admission(request, arguments, on_admit)) refuse_as_redis_is_away(request);
 }
 
+/// What a request would have to hold is what nobody can own; beside other holds it is out of any range, and not because
+/// an amount was damaged.
+bool is_beyond_measure(NanoCoins hold) noexcept {
+    return hold.nano() > kMaxAmount.nano() / 2;
+}
+
 /// Refusals that carry more than their row.
 void refuse_admission(Request& request, const LedgerReply& reply) {
+    if (reply.reply == Reply::range && is_beyond_measure(request.hold)) return refuse(request, Refusal::exceeds_budget);
     const Refusal refusal = refusal_of(reply.reply);
+    request.refusal_reason = reason_of(reply.reply);
     RefusalDetails details;
     switch (reply.reply) {
         case Reply::consent:
@@ -343,7 +357,8 @@ void begin(Request& request) {
 
 void enter(Request& request) {
     ngx_http_request_t* r = request.r;
-    request.gate_us = monotonic_us() - request.gate_began_us;
+    const bool had_body = request.gate_began_us != 0;  // what admind answers has none
+    request.gate_us = monotonic_us() - (had_body ? request.gate_began_us : request.began_us);
     request.gate_result = NGX_DECLINED;  // what gate() answers when the phases come by again (T15)
     r->write_event_handler = ngx_http_core_run_phases;
     ngx_http_core_run_phases(r);

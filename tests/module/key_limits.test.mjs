@@ -16,6 +16,8 @@ before(async () => {
   const price = { access: 'allowed', input_cost_per_million: 1000, output_cost_per_million: 1000 };
   stack = await startStack({
     name: 'key_limits',
+    // Behind a proxy that nginx trusts: callers are who it says they are.
+    nginx: (file, text) => (file === 'nginx.conf' ? text.replace('server_tokens off;', 'server_tokens off;\n    set_real_ip_from 127.0.0.1;\n    real_ip_header X-Real-Client;') : text),
     models: ([server]) => [
       { name: 'demo', ...price, endpoints: [{ id: 'demo-1', url: `${server}/v1` }] },
       { name: 'org/other', ...price, endpoints: [{ id: 'other-1', url: `${server}/v1` }] },
@@ -44,8 +46,8 @@ async function change(terms) {
 }
 
 /// "200", or status and code of the refusal.
-async function ask(over = {}) {
-  const answer = await stack.post('/v1/chat/completions', chatBody(over), { key: key.secret });
+async function ask(over = {}, headers = {}) {
+  const answer = await stack.post('/v1/chat/completions', chatBody(over), { key: key.secret, headers });
   const text = await answer.text();
   return answer.status === 200 ? '200' : `${answer.status} ${JSON.parse(text).error.code}`;
 }
@@ -87,6 +89,16 @@ test('a key answers only to callers from its ranges', async () => {
   assert.equal(await ask(), '200');
   await change({ allowed_ips: null });
   assert.equal(await ask(), '200');
+});
+
+test('behind a trusted proxy the ranges are about its callers, IPv4 and IPv6', async () => {
+  await change({ allowed_ips: ['192.0.2.0/24', '2001:db8:7::/48', '198.51.100.9'] });
+  const from = (address) => ask({}, { 'x-real-client': address });
+  for (const inside of ['192.0.2.0', '192.0.2.255', '2001:db8:7::1', '2001:db8:7:ffff:ffff:ffff:ffff:ffff', '::ffff:192.0.2.7', '198.51.100.9'])
+    assert.equal(await from(inside), '200', inside);
+  for (const outside of ['192.0.3.0', '2001:db8:8::1', '::ffff:192.0.3.7', '::192.0.2.7', '198.51.100.8', 'no address'])
+    assert.equal(await from(outside), '403 ip_not_allowed', outside);
+  await change({ allowed_ips: null });
 });
 
 test('a paused key answers as an unknown one, and works again at once when resumed', async () => {

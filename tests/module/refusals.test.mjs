@@ -2,18 +2,14 @@
 // in Anthropic's, over HTTP/1.1 and HTTP/2. What is refused at admission costs nothing: no coin moves, no model server is
 // asked.
 import assert from 'node:assert/strict';
-import http2 from 'node:http2';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { freePort, waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { ownKey } from './api_keys.mjs';
 import { chatBody } from './traffic.mjs';
+import { Wires, WIRES } from './wires.mjs';
 
-// How a row is asked: in whose words, and over which protocol.
-const WIRES = ['OpenAI', 'Anthropic'].flatMap((dialect) => [1, 2].map((protocol) => ({ dialect, protocol, name: `${dialect}, HTTP/${protocol}` })));
-let wire = WIRES[0];
-const path = () => (wire.dialect === 'OpenAI' ? '/v1/chat/completions' : '/v1/messages');
 // What an endpoint does, and what the client is told of it.
 const UPSTREAM_FAILED = { status: 502, type: 'server_error', code: 'upstream_error' };
 const OVERLOADED = { status: 503, type: 'service_unavailable_error', code: 'server_is_overloaded', headers: { 'retry-after': '2' } };
@@ -30,15 +26,18 @@ const UPSTREAM = [
   { row: 'upstream timed out before the first byte', words: 'hang', status: 504, type: 'server_error', code: 'upstream_timeout' },
 ].map((each) => ({ ...each, model: `up-${each.words.replaceAll('+', '-')}` }));
 
-const REQUEST_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const MAX_BODY = 16 * 1024 * 1024;
+const RING_SLOTS = 96;  // of the smallest ring
 
 let stack;
-let http2Port;
+let wires;
+let patientUrl;
 before(async () => {
-  http2Port = await freePort();
+  const http2Port = await freePort();
+  const patientPort = await freePort();
   stack = await startStack({
     name: 'refusals',
+    workers: 1,  // a slot that one has set aside is none for another
     models: ([server]) => [
       { name: 'demo', access: 'allowed', input_cost_per_million: 1000, output_cost_per_million: 1000, endpoints: [{ id: 'demo-1', url: `${server}/v1` }] },
       { name: 'org/consent', access: 'allowed', needs_ack: true, endpoints: [{ id: 'consent-1', url: `${server}/v1` }] },
@@ -47,59 +46,30 @@ before(async () => {
       { name: 'retired', access: 'allowed', disabled: true, endpoints: [{ id: 'retired-1', url: `${server}/v1` }] },
       ...UPSTREAM.map(({ model, words }) => ({ name: model, access: 'allowed', endpoints: [{ id: `${model}-1`, url: `${server}/misbehave/${words}/v1` }] })),
       { name: 'free', access: 'allowed', endpoints: [{ id: 'free-1', url: `${server}/v1` }] },
+      { name: 'long', access: 'allowed', input_cost_per_million: '0.15', output_cost_per_million: '0.6', endpoints: [{ id: 'long-1', url: `${server}/misbehave/tokens-4000/v1` }] },
+      { name: 'lasting', access: 'allowed', endpoints: [{ id: 'lasting-1', url: `${server}/misbehave/pace-500+tokens-200/v1` }] },
       { name: 'cut', access: 'allowed', endpoints: [{ id: 'cut-1', url: `${server}/misbehave/cut-3+tokens-40/v1` }] },
       { name: 'drained', access: 'allowed', endpoints: [{ id: 'drained-1', url: `${server}/v1`, state: 'draining' }] },
     ],
-    // HTTP/2 on a port of its own; patience that a test has; and a second gate whose empty wallets answer 429.
+    // HTTP/2 on a port of its own; patience that a test has; the smallest ring; and a server whose empty wallets answer 429.
     nginx: (file, text) => {
-      if (file === 'nginx.conf') return text.replace(/listen 127\.0\.0\.1:\d+;/, `$&\n        listen 127.0.0.1:${http2Port} http2;`);
       if (file === 'lumen_proxy.conf') return text.replace('proxy_read_timeout 600s;', 'proxy_read_timeout 3s;');
-      return file === 'lumen.conf'
-        ? `${text}\nlocation = /v1/completions {\n  lumen on;\n  lumen_exhausted_status 429;\n  include lumen_proxy.conf;\n  proxy_pass https://lumen_models;\n}\n`
-        : text;
+      if (file === 'lumen.conf') return text.replace('lumen_drain_aborted 5s;', 'lumen_drain_aborted 300ms;');
+      if (file !== 'nginx.conf') return text;
+      const patient = `server { listen 127.0.0.1:${patientPort}; location /v1/ { lumen on; lumen_exhausted_status 429; include lumen_proxy.conf; proxy_pass https://lumen_models; } }`;
+      return text.replace(/listen 127\.0\.0\.1:\d+;/, `$&\n        listen 127.0.0.1:${http2Port} http2;`).replace('gate.ring:64m', `gate.ring:${16 + RING_SLOTS / 2}k`).replace(/\}\s*$/, `${patient}\n}\n`);
     },
   });
+  wires = new Wires(stack, http2Port);
+  patientUrl = `http://127.0.0.1:${patientPort}`;
 });
 after(() => stack?.stop());
 
 // ---- requests ------------------------------------------------------------------------------------------------------
 
-/// One request on a connection of its own: {status, headers, text}. The key is sent as the dialect's SDKs send it.
-function send(target, { key, headers = {}, ...options } = {}) {
-  const asked = { ...(key === undefined ? {} : wire.dialect === 'OpenAI' ? { authorization: `Bearer ${key}` } : { 'x-api-key': key }), ...headers };
-  return wire.protocol === 1 ? send1(target, { ...options, headers: asked }) : send2(target, { ...options, headers: asked });
-}
-
-async function send1(target, { headers, ...options }) {
-  const answer = await fetch(stack.url + target, { ...options, headers: { connection: 'close', ...headers } });
-  const text = await answer.text();
-  return { status: answer.status, headers: answer.headers, text };
-}
-
-function send2(target, { method = 'GET', headers, body }) {
-  return new Promise((resolve, reject) => {
-    const session = http2.connect(`http://127.0.0.1:${http2Port}`);
-    session.on('error', reject);
-    const stream = session.request({ ':method': method, ':path': target, ...headers }, { endStream: body === undefined });
-    const chunks = [];
-    let answer;
-    stream.on('response', (seen) => {
-      answer = new Headers(Object.entries(seen).filter(([name]) => !name.startsWith(':')).map(([name, value]) => [name, String(value)]));
-      answer.status = seen[':status'];
-    });
-    stream.on('data', (chunk) => chunks.push(chunk));
-    stream.on('error', (error) => (answer === undefined ? reject(error) : undefined));  // the rest of a body nobody wants
-    stream.on('close', () => {
-      session.close();
-      if (answer) resolve({ status: answer.status, headers: answer, text: Buffer.concat(chunks).toString() });
-    });
-    stream.end(body);
-  });
-}
-
-const chat = (key, body = chatBody(), options = {}) => send(options.target ?? path(), {
-  method: 'POST', key, body: typeof body === 'string' ? body : JSON.stringify(body), ...options,
-});
+const path = () => wires.path;
+const send = (...args) => wires.send(...args);
+const chat = (...args) => wires.chat(...args);
 
 /// For what no client library would send.
 function sendRaw(text) {
@@ -116,48 +86,6 @@ function sendRaw(text) {
       resolve({ status: Number(statusLine.split(' ')[1]), headers, text: body });
     });
   });
-}
-
-// ---- what every refusal must be ------------------------------------------------------------------------------------
-
-/// Anthropic's word for a row: by its status, but for what is about coins and load.
-const ANTHROPIC_TYPES = { 400: 'invalid_request_error', 401: 'authentication_error', 402: 'billing_error', 403: 'permission_error', 404: 'not_found_error', 405: 'invalid_request_error', 413: 'request_too_large', 422: 'invalid_request_error', 429: 'rate_limit_error', 500: 'api_error', 502: 'api_error', 503: 'api_error', 504: 'api_error', 529: 'overloaded_error' };
-const anthropicType = (status, type) => (type === 'insufficient_quota' ? 'billing_error' : ANTHROPIC_TYPES[status]);
-
-/// `headers`: name → text, pattern, or null for "not there"; `members`: of the error object.
-function assertRefused(answer, { status, type, code = null, param = null, headers = {}, members = {} }) {
-  const anthropic = wire.dialect === 'Anthropic';
-  const expectedStatus = anthropic && code === 'server_is_overloaded' ? 529 : status;
-  assert.equal(answer.status, expectedStatus, answer.text);
-  assert.match(answer.headers.get('content-type'), /^application\/json/);
-  assert.match(answer.headers.get('x-request-id'), REQUEST_ID);
-  assertTellsNothing(answer);
-  const { error, ...rest } = JSON.parse(answer.text);
-  assert.deepEqual(rest, anthropic ? { type: 'error' } : {}, 'nothing beside `error`');
-  const { message, ...seen } = error;
-  assert.ok(message.length > 10, 'the message helps');
-  const expected = anthropic ? { type: anthropicType(expectedStatus, type) } : { type, code, param, ...members };
-  for (const [name, value] of Object.entries(expected)) {
-    if (value instanceof RegExp) {
-      assert.match(seen[name], value);
-      expected[name] = seen[name];
-    }
-  }
-  assert.deepEqual(seen, expected);
-  const defaults = { 'x-should-retry': null, 'retry-after': null, 'retry-after-ms': null, 'x-lumen-balance': null, 'x-lumen-retry-at': null, 'www-authenticate': null };
-  for (const [name, value] of Object.entries({ ...defaults, ...headers })) {
-    const header = answer.headers.get(name);
-    if (value instanceof RegExp) assert.match(header ?? '', value, name);
-    else assert.equal(header, value, name);
-  }
-}
-
-/// Neither an endpoint's address nor its server's name nor a credential.
-function assertTellsNothing(answer) {
-  const all = [...answer.headers].flat().join(' ') + answer.text;
-  for (const secret of [new URL(stack.modelServers[0].url).host, '/misbehave/', 'Poco', 'model-server', 'sk_']) {
-    assert.ok(!all.replace('sk_...', '').includes(secret), `${secret} in ${all}`);
-  }
 }
 
 const settled = (account) => waitFor('it to be settled', async () => (await stack.wallet(account)).running === 0n);
@@ -192,7 +120,7 @@ const ROWS = [
   { name: 'unknown key: a checksum that does not verify', refuse: () => chat(`${stack.key.slice(0, -1)}${stack.key.endsWith('x') ? 'y' : 'x'}`), ...KEY_REFUSED },
   { name: 'unknown key of our form', refuse: () => chat(ownKey()), ...KEY_REFUSED },
   { name: 'unknown key of another form', refuse: () => chat('some-other-systems-key'), ...KEY_REFUSED },
-  { name: 'unknown key in the other header', refuse: () => chat(undefined, chatBody(), { headers: wire.dialect === 'OpenAI' ? { 'x-api-key': ownKey() } : { authorization: `Bearer ${ownKey()}` } }), ...KEY_REFUSED },
+  { name: 'unknown key in the other header', refuse: () => chat(undefined, chatBody(), { headers: wires.wire.dialect === 'OpenAI' ? { 'x-api-key': ownKey() } : { authorization: `Bearer ${ownKey()}` } }), ...KEY_REFUSED },
   {
     name: 'revoked key',
     setup: async () => {
@@ -220,6 +148,11 @@ const ROWS = [
       return owner;
     },
     refuse: ({ key }) => chat(key), status: 403, type: 'permission_error', code: 'account_disabled', headers: NEVER_RETRY,
+  },
+  {
+    name: "caller's address not in the key's scope",
+    setup: () => stack.operator.createKey(stack.account, { name: 'elsewhere', allowed_ips: ['192.0.2.0/24', '2001:db8::/32'] }),
+    refuse: ({ key }) => chat(key), status: 403, type: 'permission_error', code: 'ip_not_allowed',
   },
   { name: 'model unknown', refuse: () => chat(stack.key, chatBody({ model: 'nobody-has-this' })), status: 404, type: 'invalid_request_error', code: 'model_not_found', param: 'model' },
   { name: 'model disabled', refuse: () => chat(stack.key, chatBody({ model: 'retired' })), status: 404, type: 'invalid_request_error', code: 'model_not_found', param: 'model' },
@@ -249,7 +182,7 @@ const ROWS = [
     check: (answer) => {
       const wait = Date.parse(answer.headers.get('x-lumen-retry-at')) - Date.now();
       assert.ok(wait > -60_000 && wait <= 3_600_000, `the next full hour, not in ${wait} ms`);
-      if (wire.dialect === 'OpenAI') assert.equal(JSON.parse(answer.text).error.retry_at, answer.headers.get('x-lumen-retry-at'));
+      if (wires.wire.dialect === 'OpenAI') assert.equal(JSON.parse(answer.text).error.retry_at, answer.headers.get('x-lumen-retry-at'));
     },
   },
   {
@@ -264,9 +197,9 @@ const ROWS = [
     check: (answer) => assert.match(JSON.parse(answer.text).error.message, /no coins left/),
   },
   {
-    name: 'out of coins where lumen_exhausted_status is 429', dialects: ['OpenAI'],
+    name: 'out of coins where lumen_exhausted_status is 429', protocols: [1],
     setup: () => stack.newAccount({ max: '5', starting: '0', refresh: '0' }),
-    refuse: ({ key }) => chat(key, { model: 'demo', prompt: 'hello' }, { target: '/v1/completions' }),
+    refuse: ({ key }) => chat(key, chatBody(), { url: patientUrl }),
     status: 429, type: 'insufficient_quota', code: 'insufficient_quota', headers: { ...NEVER_RETRY, 'x-lumen-balance': '0' },
   },
   {
@@ -286,7 +219,7 @@ const ROWS = [
     refuse: ({ key }) => chat(key, chatBody({ max_tokens: 1000 })), status: 400, type: 'invalid_request_error', code: 'request_exceeds_budget', param: 'max_tokens',
   },
   { name: 'no healthy endpoint', refuse: () => chat(stack.key, chatBody({ model: 'drained' })), status: 503, type: 'service_unavailable_error', code: 'no_healthy_endpoint', headers: { 'retry-after': '10', 'retry-after-ms': '10000' } },
-  { name: 'unknown /v1/* path', refuse: () => chat(stack.key, chatBody(), { target: wire.dialect === 'OpenAI' ? '/v1/threads' : '/v1/messages/batches' }), status: 404, type: 'invalid_request_error', code: 'unknown_url' },
+  { name: 'unknown /v1/* path', refuse: () => chat(stack.key, chatBody(), { target: wires.wire.dialect === 'OpenAI' ? '/v1/threads' : '/v1/messages/batches' }), status: 404, type: 'invalid_request_error', code: 'unknown_url' },
   { name: 'wrong method', refuse: () => send(path(), { key: stack.key }), status: 405, type: 'invalid_request_error', code: 'method_not_allowed', headers: { allow: 'POST' } },
   { name: 'wrong method for the models', dialects: ['OpenAI'], refuse: () => chat(stack.key, '{}', { target: '/v1/models' }), status: 405, type: 'invalid_request_error', code: 'method_not_allowed', headers: { allow: 'GET, HEAD' } },
   { name: 'body not JSON', refuse: () => chat(stack.key, '{"model": "demo"'), status: 400, type: 'invalid_request_error' },
@@ -312,10 +245,10 @@ for (const { name, setup = () => ({}), refuse, check = () => {}, dialects, proto
   let made;  // once for all wires
   for (const each of WIRES.filter(({ dialect, protocol }) => (dialects ?? [dialect]).includes(dialect) && (protocols ?? [protocol]).includes(protocol))) {
     test(`${name} (${each.name})`, async () => {
-      wire = each;
+      wires.wire = each;
       made ??= { account: stack.account, key: stack.key, ...await setup() };
       const answer = await costsNothing(made.account, () => refuse(made));
-      assertRefused(answer, expected);
+      wires.assertRefused(answer, expected);
       check(answer);
     });
   }
@@ -326,9 +259,9 @@ for (const { name, setup = () => ({}), refuse, check = () => {}, dialects, proto
 for (const { row, model, ...expected } of UPSTREAM) {
   for (const each of WIRES) {
     test(`${row} (${each.name})`, async () => {
-      wire = each;
+      wires.wire = each;
       const { balance } = await stack.wallet(stack.account);
-      assertRefused(await chat(stack.key, chatBody({ model })), { ...expected, headers: { 'x-lumen-balance': '5', ...expected.headers } });
+      wires.assertRefused(await chat(stack.key, chatBody({ model })), { ...expected, headers: { 'x-lumen-balance': '5', ...expected.headers } });
       await settled(stack.account);
       assert.equal((await stack.wallet(stack.account)).balance, balance, 'an answer that is none costs nothing');
     });
@@ -337,10 +270,10 @@ for (const { row, model, ...expected } of UPSTREAM) {
 
 for (const each of WIRES) {
   test(`L29: upstream cut after the first byte (${each.name})`, async () => {
-    wire = each;
+    wires.wire = each;
     const answer = await chat(stack.key, chatBody({ model: 'cut', stream: true }));
     assert.equal(answer.status, 200);
-    assertTellsNothing(answer);
+    wires.assertTellsNothing(answer);
     const last = answer.text.trimEnd().split('\n\n').at(-1);
     const { error } = JSON.parse(/^data: (.*)$/m.exec(last)[1]);
     assert.ok(!/\[DONE\]|message_stop/.test(answer.text), 'never like a success');
@@ -353,13 +286,23 @@ for (const each of WIRES) {
   });
 }
 
-const openAI = () => { wire = WIRES[0]; };
-
-/// The refusal in all words and over all protocols, one after the other.
-async function assertRefusedOnAllWires(ask, expected) {
-  for (wire of WIRES) assertRefused(await ask(), expected);
-  openAI();
+for (const each of WIRES) {
+  test(`stream stopped because the coins ran out (strict) (${each.name})`, async () => {
+    wires.wire = each;
+    const { account, key } = await stack.newAccount({ max: '0.0014', mode: 'strict' });  // of 0.0024 that it would cost
+    const answer = await chat(key, chatBody({ model: 'long', stream: true, max_tokens: 4000 }));
+    assert.equal(answer.status, 200, answer.text);
+    const last = answer.text.trimEnd().split('\n\n').at(-1);
+    const { error } = JSON.parse(/^data: (.*)$/m.exec(last)[1]);
+    assert.ok(!/\[DONE\]|message_stop/.test(answer.text), 'never like a success');
+    if (each.dialect === 'Anthropic') assert.match(last, /^event: error\n/);
+    assert.deepEqual([error.type, error.code], each.dialect === 'Anthropic' ? ['billing_error', undefined] : ['insufficient_quota', 'insufficient_quota']);
+    await settled(account);
+    assert.ok((await stack.wallet(account)).balance >= 0n);
+  });
 }
+
+const openAI = () => { wires.wire = WIRES[0]; };
 
 test('unknown, revoked and mistyped keys get the same words', async () => {
   openAI();
@@ -383,7 +326,33 @@ test('balance positive but all of it held by a running request', async () => {
   try {
     const slow = chat(key, chatBody({ max_tokens: 500 }));
     await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
-    await assertRefusedOnAllWires(() => chat(key), { status: 429, type: 'requests', code: 'balance_held', headers: { 'retry-after-ms': '250' } });
+    await wires.assertRefusedOnAll(() => chat(key), { status: 429, type: 'requests', code: 'balance_held', headers: { 'retry-after-ms': '250' } });
+    assert.equal((await slow).status, 200);
+  } finally {
+    await stack.modelServers[0].behave('');
+  }
+  await settled(account);
+});
+
+test('malformed amount', async () => {
+  openAI();
+  stack.allowAlerts = /an amount is out of range/;
+  const { account, key } = await stack.newAccount();
+  const hash = `{b${String(BigInt(account) % 256n).padStart(3, '0')}}:a:${account}`;
+  await stack.redis('HINCRBY', hash, 'bal', '4000000000000000');  // more than anybody can own
+  await wires.assertRefusedOnAll(() => costsNothing(account, () => chat(key)), { status: 500, type: 'server_error', code: 'internal_error' });
+  await stack.redis('HINCRBY', hash, 'bal', '-4000000000000000');
+  assert.match(stack.log('nginx-error'), /\[alert\].*lumen: admit of \S+: an amount is out of range/);
+});
+
+test('strict and beyond all measure, beside a running request: never, and no fault of ours', async () => {
+  openAI();
+  const { account, key } = await stack.newAccount({ mode: 'strict' });
+  await stack.modelServers[0].behave('slow-1000');
+  try {
+    const slow = chat(key, chatBody({ max_tokens: 10 }));
+    await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
+    wires.assertRefused(await chat(key, chatBody({ max_tokens: 2 ** 31 - 1, n: 128 })), { status: 400, type: 'invalid_request_error', code: 'request_exceeds_budget', param: 'max_tokens' });
     assert.equal((await slow).status, 200);
   } finally {
     await stack.modelServers[0].behave('');
@@ -409,7 +378,7 @@ async function underLimits(rateLimiting, header, limit, body = chatBody()) {
 test('requests-per-minute limit', async () => {
   const { account, key, first } = await underLimits({ limit: '1 per minute' }, 'x-ratelimit-remaining-requests', 1);
   assert.equal(first.headers.get('x-ratelimit-remaining-requests'), '0');
-  await assertRefusedOnAllWires(() => costsNothing(account, () => chat(key)), {
+  await wires.assertRefusedOnAll(() => costsNothing(account, () => chat(key)), {
     status: 429, type: 'requests', code: 'rate_limit_exceeded',
     headers: { 'retry-after': /^([1-9]|[1-5]\d|60)$/, 'retry-after-ms': /^\d+$/, 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': /^(\d+m)?\d+(\.\d{3})?m?s$/ },
   });
@@ -422,11 +391,11 @@ test('tokens-per-minute limit, and a request that can never fit it', async () =>
     const answer = await chat(key, body);
     return answer.status !== 200 && answer;
   });
-  assertRefused(refused, {
+  wires.assertRefused(refused, {
     status: 429, type: 'tokens', code: 'rate_limit_exceeded',
     headers: { 'retry-after': /^\d+$/, 'retry-after-ms': /^\d+$/, 'x-ratelimit-remaining-tokens': /^\d+$/, 'x-ratelimit-reset-tokens': /s$/ },
   });
-  await assertRefusedOnAllWires(() => costsNothing(account, () => chat(key, chatBody({ max_tokens: 5000 }))), {
+  await wires.assertRefusedOnAll(() => costsNothing(account, () => chat(key, chatBody({ max_tokens: 5000 }))), {
     status: 400, type: 'invalid_request_error', code: 'request_too_large_for_rate_limit', headers: NEVER_RETRY,
   });
 });
@@ -440,15 +409,15 @@ test('too many in flight', async () => {
       const slow = chat(key);
       await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
       const others = [];
-      for (wire of WIRES) others.push({ wire, answer: await chat(key) });
+      for (wires.wire of WIRES) others.push({ wire: wires.wire, answer: await chat(key) });
       openAI();
       assert.equal((await slow).status, 200);
       await settled(account);
       return others.every(({ answer }) => answer.status !== 200) && others;
     });
     for (const other of refused) {
-      wire = other.wire;
-      assertRefused(other.answer, { status: 429, type: 'requests', code: 'concurrency_limit_exceeded', headers: { 'retry-after-ms': '250' } });
+      wires.wire = other.wire;
+      wires.assertRefused(other.answer, { status: 429, type: 'requests', code: 'concurrency_limit_exceeded', headers: { 'retry-after-ms': '250' } });
     }
     openAI();
   } finally {
@@ -456,16 +425,64 @@ test('too many in flight', async () => {
   }
 });
 
-// ---- fail closed: last, as it takes Redis away ----------------------------------------------------------------------
+// ---- fail closed: last, as it takes away what all need --------------------------------------------------------------
+
+const refused = { status: 503, type: 'server_error', code: 'billing_unavailable', headers: { 'retry-after': '1' } };
+const served = () => waitFor('the gate to serve', async () => (await chat(stack.key)).status === 200);
+
+test('ring full', async () => {
+  stack.writeSettings({});
+  openAI();
+  const { account, key } = await waitFor('no limit to hold any more', async () => {
+    const owner = await stack.newAccount({ max: '-2', starting: '0' });
+    const both = await Promise.all([chat(owner.key), chat(owner.key)]);
+    return both.every(({ status }) => status === 200) && owner;
+  });
+  const left = new AbortController();
+  const stream = () => stack.post(path(), chatBody({ model: 'lasting', stream: true }), { key, signal: left.signal });
+  let running = 0;
+  await waitFor('all slots to be taken, those that were kept for a replay too', async () => {
+    const asked = await Promise.all(Array.from({ length: RING_SLOTS - running }, stream));
+    running += asked.filter(({ status }) => status === 200).length;
+    return running === RING_SLOTS;
+  });
+  await wires.assertRefusedOnAll(() => chat(key), refused);
+  left.abort();
+  await settled(account);
+  await served();
+});
+
+test('bucket not ready, and then no catalogue yet', async () => {
+  openAI();
+  await stack.server('admind').stop();  // or both would be back before anybody looked
+  try {
+    const meta = `{b${String(BigInt(stack.account) % 256n).padStart(3, '0')}}:meta`;
+    const ready = await stack.redis('HGET', meta, 'ready');
+    await stack.redis('HDEL', meta, 'ready');
+    await wires.assertRefusedOnAll(() => chat(stack.key), refused);
+    await stack.redis('HSET', meta, 'ready', ready);
+    await served();
+
+    const catalogue = await stack.redis('GET', 'lumen:catalogue');
+    await stack.redis('DEL', 'lumen:catalogue');
+    await stack.reload();  // workers that never saw one
+    await wires.assertRefusedOnAll(() => chat(stack.key), refused);
+    wires.assertRefused(await send('/v1/models', { key: stack.key }), refused);
+    await stack.redis('SET', 'lumen:catalogue', catalogue);
+    await stack.redis('PUBLISH', 'lumen:catalogue', String(JSON.parse(catalogue).version));
+    await served();
+  } finally {
+    await stack.start('admind');
+  }
+});
 
 test('Redis unreachable: refused fast, and served again when it is back', async () => {
-  const refused = { status: 503, type: 'server_error', code: 'billing_unavailable', headers: { 'retry-after': '1' } };
   await stack.kill('redis');
   const began = performance.now();
-  assertRefused(await chat(stack.key), refused);
-  assertRefused(await send('/v1/models', { key: stack.key }), refused);
+  wires.assertRefused(await chat(stack.key), refused);
+  wires.assertRefused(await send('/v1/models', { key: stack.key }), refused);
   assert.ok(performance.now() - began < 1_000, 'fast');
-  await assertRefusedOnAllWires(() => chat(stack.key), refused);
+  await wires.assertRefusedOnAll(() => chat(stack.key), refused);
   await stack.start('redis');
-  await waitFor('the gate to serve', async () => (await chat(stack.key)).status === 200);
+  await served();
 });
