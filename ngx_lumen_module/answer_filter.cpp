@@ -121,14 +121,16 @@ bool refused_before_location(const ngx_http_request_t* r) noexcept {
 }
 
 bool under_gate(const ngx_http_request_t* r) noexcept {
-    return r == r->main && (location_conf(r)->enabled || refused_before_location(r));
+    return location_conf(r)->enabled || refused_before_location(r);
 }
 
 ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
-    if (!under_gate(r)) return next_header_filter(r);
+    if (r != r->main) return next_header_filter(r);
+    Request* known = find_request(r);
+    const bool gated = under_gate(r);
+    if (!gated && known == nullptr) return next_header_filter(r);
     return guarded(r->connection->log, "header filter", ngx_int_t{NGX_ERROR}, [&]() -> ngx_int_t {
-        Request* request = find_request(r);
-        if (request == nullptr) request = make_request(r);  // refused by nginx before the gate was reached
+        Request* request = known != nullptr ? known : make_request(r);  // refused by nginx before the gate was reached
         if (request == nullptr || add_header(r, "x-request-id", request->id.view()) != NGX_OK ||
             add_header(r, "traceparent", traceparent_of(*request)) != NGX_OK) {
             return NGX_ERROR;
@@ -136,7 +138,8 @@ ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
         if (request->stage == Stage::running || request->stage == Stage::settling) {
             add_rate_limits(r, request->request_rate, request->token_rate);
         }
-        if (made_by_nginx(r)) replace_error_page(*request);
+        // Where error_page led out of the gate, the operator's own page stays as it is.
+        if (gated && made_by_nginx(r)) replace_error_page(*request);
         add_cors_headers(r);
         // Anthropic's SDKs look for it under this name.
         if (request->dialect == Dialect::anthropic) add_header(r, "request-id", request->id.view());

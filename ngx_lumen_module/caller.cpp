@@ -23,6 +23,11 @@ void refuse(Request& request, Refusal refusal) {
     send_refusal(request.r, &request, refusal, {});
 }
 
+void refuse_as(Request& request, Reply reply) {
+    request.refusal_reason = reason_of(reply);
+    refuse(request, refusal_of(reply));
+}
+
 void found_identity(Request& request, const LedgerReply& reply) {
     request.identity.account = reply.account;
     request.identity.key = reply.key;
@@ -34,7 +39,7 @@ void found_identity(Request& request, const LedgerReply& reply) {
 void on_previous_lookup(Request& request, RedisResult result, std::string_view text) {
     if (result != RedisResult::reply) return refuse(request, Refusal::billing_unavailable);
     const LedgerReply reply = parse_reply(Script::lookup, text);
-    if (reply.reply != Reply::ok) return refuse(request, refusal_of(reply.reply));
+    if (reply.reply != Reply::ok) return refuse_as(request, reply.reply);
     report_rehash(*main_conf(request.r), reply.account, reply.key, request.key_hash);
     found_identity(request, reply);
 }
@@ -43,7 +48,7 @@ void on_lookup(Request& request, RedisResult result, std::string_view text) {
     if (result != RedisResult::reply) return refuse(request, Refusal::billing_unavailable);
     const LedgerReply reply = parse_reply(Script::lookup, text);
     if (reply.reply == Reply::ok) return found_identity(request, reply);
-    if (reply.reply != Reply::no_key || !request.previous_key_hash) return refuse(request, refusal_of(reply.reply));
+    if (reply.reply != Reply::no_key || !request.previous_key_hash) return refuse_as(request, reply.reply);
     LookupCall call(*request.previous_key_hash);
     if (!ask_redis(request, call, on_previous_lookup)) refuse(request, Refusal::billing_unavailable);
 }
@@ -52,7 +57,7 @@ void on_auth(Request& request, RedisResult result, std::string_view text) {
     if (result != RedisResult::reply) return refuse(request, Refusal::billing_unavailable);
     const LedgerReply reply = parse_reply(Script::auth, text);
     if (reply.reply == Reply::ok) return std::exchange(request.next, nullptr)(request);
-    if (reply.reply != Reply::policy) return refuse(request, refusal_of(reply.reply));
+    if (reply.reply != Reply::policy) return refuse_as(request, reply.reply);
     if (accept_policies(request, reply)) std::exchange(request.reconsider, nullptr)(request);
 }
 
@@ -204,6 +209,19 @@ Refusal refusal_of(Reply reply) noexcept {
             return Refusal::internal_error;
         default:  // NOTREADY, GONE, or not a reply of ours
             return Refusal::billing_unavailable;
+    }
+}
+
+std::string_view reason_of(Reply reply) noexcept {
+    switch (reply) {
+        case Reply::no_key:
+            return "unknown_key";
+        case Reply::revoked:
+            return "revoked_key";
+        case Reply::no_account:
+            return "no_account";
+        default:
+            return {};
     }
 }
 

@@ -31,5 +31,7 @@ RefusalDetails consent_details(const Request& request);
 
 /// The refusals that lookup, auth and admit have in common.
 Refusal refusal_of(Reply reply) noexcept;
+/// For the log alone: what of a key that is not valid is wrong; empty where the refusal says it.
+std::string_view reason_of(Reply reply) noexcept;
 
 }  // namespace lumen

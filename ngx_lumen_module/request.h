@@ -161,6 +161,7 @@ struct Request {
     std::optional<RateStanding> request_rate;  ///< what admit left of it; absent: there is none
     std::optional<RateStanding> token_rate;
     Refusal refusal = Refusal::none;  ///< the one that was sent, or that waits for `auth` to confirm the key
+    std::string_view refusal_reason;  ///< for the log alone: which of those that are told alike; a literal
 
     std::string_view traceparent;  ///< trace.h; empty: nobody has asked yet
     std::array<char, 55> own_traceparent{};

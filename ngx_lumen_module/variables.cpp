@@ -132,6 +132,7 @@ const Variable kVariables[] = {
           [](const Request& request) {
               return request.refusal != Refusal::none ? refusal_label(request.refusal) : std::string_view();
           }),
+    shown(ngx_string("lumen_refusal_reason"), [](const Request& request) { return request.refusal_reason; }),
     made(ngx_string("lumen_overhead_us"), [](const Request& request) { return number(request.gate_us); }),
     made(ngx_string("lumen_ttft_ms"), ttft_ms),
     made(ngx_string("lumen_body_ms"), body_ms),

@@ -199,6 +199,7 @@ ngx_int_t pass_refusal(Request& request, ngx_chain_t* in) {
         const std::string_view bytes = bytes_of(buf);
         if (!answer.ended && answer.held.size() + bytes.size() <= kMaxErrorBodyBytes) answer.held += bytes;
         const bool last = buf.last_buf != 0 || (bytes.empty() && upstream_was_cut(request, buf));
+        if (buf.last_buf) request.metering.complete = true;
         consume(buf);
         if (!last || answer.ended) continue;
         const Refusal refusal = request.refusal;

@@ -36,6 +36,7 @@ function createToken(instance) {
 /// Does it once; the report that `./lumen up` prints. Throws if any two sources disagree.
 export async function runMainJob(instance, access) {
   const model = await firstModel(instance, access);
+  await seeRefusal(instance);
   const response = await ask(instance, access, model.id);
   const body = await response.json();
   if (!response.ok) throw new Error(`the gate answered ${response.status}: ${JSON.stringify(body)}`);
@@ -70,6 +71,14 @@ async function firstModel(instance, access) {
   if (list.data.length === 0)
     throw new Error(`the configuration lets ${USER.email} use no model; set "defaults: {models: {access: allowed}}" or allow one`);
   return list.data[0];
+}
+
+/// A gate that lets everybody through does all else as well as one that works (L9).
+async function seeRefusal(instance) {
+  const response = await ask(instance, { key: 'no-key-of-anybody' }, 'any');
+  const code = (await response.json().catch(() => ({}))).error?.code;
+  if (response.status !== 401 || code !== 'invalid_api_key')
+    throw new Error(`the gate answered a call with a key of nobody with ${response.status} instead of 401 invalid_api_key`);
 }
 
 function ask(instance, access, model) {

@@ -2,10 +2,11 @@
 // what to do about it (L9: it sees a refusal before it says that all is well).
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { buildDir, checkout, runAsServerUser, serverEnvironment, waitFor } from '../harness/machine.mjs';
+import { buildDir, checkout, runAsServerUser, serverEnvironment, waitFor, writeServerFile } from '../harness/machine.mjs';
+import { runMainJob } from '../harness/main_job.mjs';
 import { startStack } from '../harness/stack.mjs';
 
 let stack;
@@ -27,10 +28,11 @@ function finds(pattern) {
   assert.match(text, pattern);
 }
 
-test('of a healthy Lumen it says that nothing is wrong', () => {
+test('of a healthy Lumen it says that nothing is wrong, and that it was refused (L9)', () => {
   const { healthy, text } = doctor();
   assert.ok(healthy, text);
   for (const part of ['files', 'postgres', 'redis', 'books', 'gate', 'endpoints']) assert.match(text, new RegExp(`^ok +${part}: `, 'm'));
+  assert.match(text, /^ok +gate: .*\/v1 refuses a call without a key$/m);
   assert.match(text, /^Nothing is wrong\.$/m);
   assert.doesNotMatch(text, /FAIL/);
 });
@@ -151,6 +153,20 @@ test('an account whose balances differ is named, with the difference', async () 
   } finally {
     await stack.redis('HINCRBY', wallet, 'bal', '-1500000000');
   }
+});
+
+test('L9: a gate that lets everybody through is a failure, for the doctor and for ./lumen up', async () => {
+  const { url } = stack.modelServers[0];  // answers as a gate would, and asks nobody for a key
+  const config = path.join(stack.instance.stateDir, 'open.yaml');
+  writeServerFile(config, readFileSync(stack.instance.configFile, 'utf8').replaceAll(stack.url, url), 0o600);
+  const file = stack.instance.configFile;
+  stack.instance.configFile = config;
+  try {
+    finds(/^FAIL gate: .* answered a call without a key with 200 instead of 401/m);
+  } finally {
+    stack.instance.configFile = file;
+  }
+  await assert.rejects(runMainJob({ ...stack.instance, url }, { key: stack.key }), /a key of nobody with 200 instead of 401/);
 });
 
 test('a gate that is away, and stores that are away, are found, each with its consequence', async () => {

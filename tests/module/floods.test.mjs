@@ -15,6 +15,7 @@ before(async () => {
   stack = await startStack({
     name: 'floods',
     workers: 1,
+    settings: { app: { cors_origins: ['*'] } },
     nginx: (file, text) => (file === 'nginx.conf' ? text.replace('server_tokens off;', 'server_tokens off;\n    client_header_timeout 2s;\n    client_body_timeout 2s;') : text),
   });
 });
@@ -170,4 +171,19 @@ test('a client that waits for 100 gets it, and then its answer; pipelined reques
   const answers = await exchange(one(stack.key) + one('wrong') + one(stack.key) + one(stack.key, ['Connection: close']));
   assert.deepEqual(answers.map(({ status }) => status), [200, 401, 200, 200]);
   assert.equal(new Set(answers.map(({ headers }) => headers.get('x-request-id'))).size, 4);
+});
+
+test('where every page may call, each answer says so, also what nginx itself refuses; asking takes no key', async () => {
+  const origin = 'Origin: https://anywhere.example';
+  const asked = [
+    [`OPTIONS /v1/chat/completions HTTP/1.1\r\n${lines('Host: gate', 'Connection: close', origin, 'Access-Control-Request-Method: POST', 'Access-Control-Request-Headers: authorization')}\r\n`, 204],
+    [`${post(origin, `Content-Length: ${body.length}`)}${body}`, 200],
+    [`${post(origin, 'Content-Length: 1')}{`, 400],
+    [`${post(origin, 'Transfer-Encoding: chunked')}zz\r\n{}\r\n0\r\n\r\n`, 400],
+    [`GET /v1/nothing HTTP/1.1\r\n${withKey()}${lines(origin)}\r\n`, 404],
+  ];
+  for (const [text, status] of asked) {
+    const [answer] = await exchange(text);
+    assert.deepEqual([answer.status, answer.headers.get('access-control-allow-origin'), answer.headers.get('vary')], [status, '*', null], text);
+  }
 });

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
+import { ownKey } from './api_keys.mjs';
 import { chatAnswer, startEndpoint } from './scripted_endpoint.mjs';
 import { chatBody } from './traffic.mjs';
 
@@ -14,7 +15,7 @@ let stack;
 let broken;
 let good;
 before(async () => {
-  broken = await startEndpoint(() => ({ status: 500, json: { error: { message: 'no' } } }));
+  broken = await startEndpoint(() => broken.says ?? { status: 500, json: { error: { message: 'no' } } });
   good = await startEndpoint(() => ({ json: chatAnswer() }));
   const price = { access: 'allowed', input_cost_per_million: 1, output_cost_per_million: 1 };
   stack = await startStack({
@@ -27,6 +28,7 @@ before(async () => {
       { name: 'broken', ...price, endpoints: [{ id: 'broken-1', url: `${broken.url}/v1` }] },
       { name: 'half', ...price, endpoints: [{ id: 'half-1', url: `${broken.url}/v1` }, { id: 'half-2', url: `${good.url}/v1` }] },
       { name: 'busy', ...price, endpoints: [{ id: 'busy-1', url: `${server}/misbehave/429-retry-20/v1` }] },
+      { name: "odd/<img/src=x/onerror=alert(1)>'&amp;", ...price, endpoints: [{ id: 'odd-1', url: `${server}/v1` }] },
       { name: 'away', ...price, endpoints: [{ id: 'away-1', url: `${good.url}/v1`, state: 'draining', weight: 7 }] },
     ],
   });
@@ -71,6 +73,41 @@ test('the log says why a request was refused, and by whom', async () => {
   const log = await logOf(headers.get('x-request-id'));
   assert.deepEqual([log.account, log.refusal, log.endpoint, log.cost, log.ended, log.upstream], [String(account), 'insufficient_quota', '-', '-', '-', '-']);
   assert.match(log.line, / 402 /);
+});
+
+test('callers are told one text of keys that are not valid; the log has the reason', async () => {
+  const { id, key } = await stack.operator.createKey(stack.account, { name: 'to be revoked' });
+  await stack.operator.deleteKey(stack.account, id);
+  const rows = [['', 'no_key'], ['k'.repeat(200), 'malformed_key'], [`${key.slice(0, -1)}${key.endsWith('x') ? 'y' : 'x'}`, 'mistyped_key'], [ownKey(), 'unknown_key'], ['anothers-key', 'unknown_key'], [key, 'revoked_key']];
+  for (const [sent, reason] of rows) {
+    const { status: code, headers } = await ask('demo', {}, { headers: { authorization: `Bearer ${sent}` } });
+    const log = await logOf(headers.get('x-request-id'));
+    assert.deepEqual([code, log.refusal, log.reason], [401, 'invalid_api_key', reason]);
+  }
+});
+
+test('the log tells a model server that said no from one that broke off, and what the gate answered by itself', async () => {
+  broken.says = { status: 404, json: { error: { message: 'no' } } };
+  const { status: code, headers } = await ask('broken');
+  broken.says = undefined;
+  const no = await logOf(headers.get('x-request-id'));
+  assert.deepEqual([code, no.refusal, no.ended, no.upstream, no.cost], [404, '-', 'complete', '404', '0.000000000']);
+  for (const target of ['/v1/models', '/v1/key']) {
+    const answer = await stack.fetch(target);
+    await answer.text();
+    const log = await logOf(answer.headers.get('x-request-id'));
+    assert.deepEqual([log.account, log.refusal, log.cost, log.tokens], [String(stack.account), '-', '-', '-/-']);
+    assert.ok(log.overhead_us === '-' || Number(log.overhead_us) < 60e6, log.overhead_us);
+  }
+});
+
+test('a name of a model is text on the page and one label in the metrics, whatever is in it', async () => {
+  const name = "odd/<img/src=x/onerror=alert(1)>'&amp;";
+  const html = await (await fetch(`${stack.url}/lumen/status`)).text();
+  assert.ok(html.includes('<td>odd/&lt;img/src=x/onerror=alert(1)&gt;\'&amp;amp;</td>') && !html.includes('<img'));
+  assert.ok((await status()).endpoints.some(({ model }) => model === name));
+  assert.ok((await metrics()).includes(`\nlumen_endpoint_in_flight{model="${name}",endpoint="odd-1"} 0\n`));
+  assert.equal((await stack.fetch(`/v1/models/${encodeURIComponent(name)}`)).status, 200);
 });
 
 test('the log tells the attempts of a request that failed over', async () => {

@@ -195,8 +195,8 @@ test('an error page of the operator\'s own costs nothing either', async () => {
   Object.assign(raw.script, { bytes: 'x', cutAfter: 0, pause: undefined, byByte: false });
   const { account, key } = await stack.newAccount();
   const response = await stack.post('/v1/chat/completions', chatBody({ model: 'raw' }), { key });
-  assert.equal(response.status, 502);
-  await response.text();
+  assert.deepEqual([response.status, await response.text()], [502, 'sorry']);
+  assert.equal(response.headers.get('x-request-id')?.length, 36, 'on every answer');
   await waitFor('nothing to run', async () => (await stack.wallet(account)).running === 0n);
   assert.equal((await stack.wallet(account)).balance, parseCoins('5'));
 });

@@ -92,7 +92,7 @@ test('workers that die before the first byte: the hold is gone and nothing is ch
   assert.equal((await stack.wallet(owner.account)).balance, 5_000_000_000n);
 });
 
-test('nginx killed whole: its next start settles from the file', async () => {
+test('L12: nginx killed whole: its next start settles from the file', async () => {
   const owner = await begin('long', { stream: true });
   await someTokens(owner);
   const workers = stack.workers();

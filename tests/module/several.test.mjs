@@ -34,7 +34,7 @@ async function leaderOf(candidates) {
   });
 }
 
-test('strict coins for five requests admit five of forty that two gates get at once (I7)', async () => {
+test('L12: strict coins for five requests admit five of forty that two gates get at once (I7)', async () => {
   await stack.modelServers[0].behave('slow-30');  // they overlap
   const probe = await stack.newAccount({ max: '10', mode: 'strict' });
   const hold = await (async () => {
