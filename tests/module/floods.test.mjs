@@ -10,13 +10,26 @@ import { chatBody } from './traffic.mjs';
 
 const FLOODS = 200;
 
+// What an operator may put in front of the gate, and what a client is then told.
+const GUARDS = {
+  rerank: { directive: 'deny all;', status: 403, type: 'permission_error', code: 'ip_not_allowed' },
+  score: { directive: 'auth_basic staff; auth_basic_user_file /dev/null;', status: 401, type: 'invalid_request_error', code: null },
+  embeddings: { directive: 'limit_req zone=few;', passes: 1, status: 503, type: 'service_unavailable_error', code: 'server_is_overloaded', headers: { 'retry-after': '2' } },
+  moderations: { directive: 'return 503;', status: 503, type: 'service_unavailable_error', code: 'server_is_overloaded', headers: { 'retry-after': '2' } },
+};
+
 let stack;
 before(async () => {
   stack = await startStack({
     name: 'floods',
     workers: 1,
     settings: { app: { cors_origins: ['*'] } },
-    nginx: (file, text) => (file === 'nginx.conf' ? text.replace('server_tokens off;', 'server_tokens off;\n    client_header_timeout 2s;\n    client_body_timeout 2s;') : text),
+    nginx: (file, text) => {
+      if (file === 'nginx.conf') return text.replace('server_tokens off;', 'server_tokens off;\n    client_header_timeout 2s;\n    client_body_timeout 2s;\n    limit_req_zone $server_port zone=few:1m rate=1r/m;');
+      if (file !== 'lumen.conf') return text;
+      const guarded = (path, directive) => `location = /v1/${path} { lumen on; ${directive} include lumen_proxy.conf; proxy_pass https://lumen_models; }\n`;
+      return `${text}\n${Object.entries(GUARDS).map(([path, { directive }]) => guarded(path, directive)).join('')}`;
+    },
   });
 });
 after(() => stack?.stop());
@@ -187,3 +200,17 @@ test('where every page may call, each answer says so, also what nginx itself ref
     assert.deepEqual([answer.status, answer.headers.get('access-control-allow-origin'), answer.headers.get('vary')], [status, '*', null], text);
   }
 });
+
+for (const [path, { directive, passes = 0, status, type, code, headers = {} }] of Object.entries(GUARDS)) {
+  test(`nginx's own guards speak first, and as the API does: ${directive}`, async () => {
+    const { account, key } = await stack.newAccount();
+    const ask = () => stack.post(`/v1/${path}`, { model: 'demo', input: 'hello' }, { key });
+    for (let i = 0; i < passes; i++) assert.equal((await ask()).status, 200);
+    const answer = await ask();
+    const { error } = await answer.json();
+    assert.deepEqual([answer.status, error.type, error.code], [status, type, code]);
+    assert.equal(answer.headers.get('x-request-id')?.length, 36);
+    for (const [name, value] of Object.entries(headers)) assert.equal(answer.headers.get(name), value);
+    assert.equal((await stack.wallet(account)).running, 0n);
+  });
+}
