@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { costOf, formatCoins, parseCoins } from '../harness/coins.mjs';
 import { waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
+import { startModelServer } from './model_servers.mjs';
 import { chatAnswer, chunkedAnswer, startRawEndpoint } from './scripted_endpoint.mjs';
 import { chatBody } from './traffic.mjs';
 
@@ -15,8 +16,10 @@ const nameOf = (words) => words.replaceAll('+', '-');
 
 let stack;
 let raw;
+let steered;
 before(async () => {
   raw = await startRawEndpoint();
+  steered = await startModelServer();
   const model = (name, url) => ({
     name, access: 'allowed', input_cost_per_million: PRICE.input, output_cost_per_million: PRICE.output,
     endpoints: [{ id: `${name}-1`, url }],
@@ -26,6 +29,7 @@ before(async () => {
     models: ([server]) => [
       model('demo', `${server}/v1`),
       model('raw', `${raw.url}/v1`),
+      model('steered', steered.url),
       ...['', 'misbehave/cut-3+tokens-40/'].map((words) => ({
         ...model(words === '' ? 'counting' : 'counting-cut'),
         endpoints: [{ url: `${server}/${words}v1`, continuous_usage: true }],
@@ -36,6 +40,7 @@ before(async () => {
 });
 after(async () => {
   raw?.close();
+  steered?.close();
   await stack?.stop();
 });
 
@@ -235,6 +240,45 @@ test('L13: a client that leaves before the first byte pays for the answer too', 
   const row = await leave('slow-1500', { stream: false, afterFirstByte: false });
   assert.equal(Number(row.usage_source), SOURCE.final);
   assert.ok(BigInt(row.cost) > 0n);
+});
+
+test('the hold of a stream that lasts rolls: its end is put off, and it has what the stream has cost and a window more', async () => {
+  const { account, key } = await stack.newAccount();
+  let answer;
+  steered.behave = (response) => { answer = response; };
+  const say = (text) => answer.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: text } }] })}\n\n`);
+  const asked = stack.post('/v1/chat/completions', chatBody({ model: 'steered', stream: true }), { key });
+  await waitFor('the server to be asked', () => answer);
+  answer.writeHead(200, { 'content-type': 'text/event-stream' });
+  say('Yes');
+  const response = await asked;
+  const text = response.text();
+  const bucket = `{b${String(BigInt(account) % 256n).padStart(3, '0')}}`;
+  const hold = async () => {
+    const [amount, shadow, deadline] = (await stack.redis('HGET', `${bucket}:holds`, response.headers.get('x-request-id'))).split(' ').slice(0, 3).map(BigInt);
+    return { amount, shadow, deadline };
+  };
+  const first = await hold();
+  assert.equal((await stack.wallet(account)).held, first.amount);
+  assert.equal(first.shadow, 0n);
+  const renewed = await waitFor('the first renewal, after two seconds', async () => {
+    const now = await hold();
+    return now.deadline > first.deadline && now.shadow > 0n && now;
+  });
+  say('x'.repeat(8 * 2048));  // 4,096 tokens: twice the window
+  const grown = await waitFor('the hold to grow', async () => {
+    const now = await hold();
+    return now.shadow >= costOf({ output: 4096 }, PRICE) && now.amount >= now.shadow + costOf({ output: 2048 }, PRICE) && now;
+  });
+  assert.ok(grown.amount > renewed.amount);
+  assert.equal((await stack.wallet(account)).held, grown.amount);
+  answer.end('data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":4100}}\n\ndata: [DONE]\n\n');
+  assert.match(await text, /\[DONE\]/);
+  const [row] = await stack.ledger(response.headers.get('x-request-id'));
+  assert.equal(BigInt(row.cost), costOf({ input: 7, output: 4100 }, PRICE));
+  const wallet = await stack.wallet(account);
+  assert.deepEqual([wallet.held, wallet.balance], [0n, parseCoins('5') - BigInt(row.cost)]);
+  steered.behave = (server) => server.json(chatAnswer());
 });
 
 test('a strict stream that runs out of coins is stopped, and paid exactly for what it got', async () => {
