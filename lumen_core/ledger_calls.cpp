@@ -389,22 +389,21 @@ StoredHash stored_account(const AccountConfig& config, const std::vector<std::pa
     const auto number = [](std::int64_t value) { return std::to_string(value); };
     StoredHash hash;
     hash.key = account_key(config.account);
+    // What is read most often comes first: Redis looks a field up from the front.
     hash.texts = {"bal",  number(money.balance.nano()),
                   "held", number(money.held.nano()),
                   "nh",   number(money.holds),
                   "seq",  number(money.seq),
-                  "opn",  number(money.opn),
                   "lrh",  number(money.last_refill_hour),
-                  "ver",  number(config.version),
-                  "lim",  config.limit ? number(config.limit->nano()) : "",
-                  "rate", number(config.rate.nano()),
-                  "unl",  config.unlimited ? "1" : "0",
-                  "mode", config.strict ? "1" : "0",
                   "st",   config.active ? "1" : "2",
-                  "pol",  config.policy == 0 ? "-" : number(config.policy)};
+                  "pol",  config.policy == 0 ? "-" : number(config.policy),
+                  "lim",  config.limit ? number(config.limit->nano()) : "",
+                  "unl",  config.unlimited ? "1" : "0"};
     if (std::string limits = pack_unused_limits(config.limits); !limits.empty()) {
         hash.texts.insert(hash.texts.end(), {"limits", std::move(limits)});
     }
+    hash.texts.insert(hash.texts.end(), {"mode", config.strict ? "1" : "0", "rate", number(config.rate.nano()), "ver",
+                                         number(config.version), "opn", number(money.opn)});
     for (const auto& [model, version] : consents) {
         hash.texts.insert(hash.texts.end(), {consent_field(model), number(version)});
     }
@@ -417,11 +416,11 @@ StoredHash stored_key(const KeyConfig& config, const KeyCounters& counters) {
     hash.key = api_key_key(config.account, config.key);
     hash.texts = {"acct", number(config.account),
                   "nh",   number(counters.holds),
-                  "last", "0",
-                  "ver",  number(config.version),
                   "st",   number(static_cast<int>(config.state)),
                   "exp",  number(config.expires_at_ms),
-                  "pol",  config.policy == 0 ? "-" : number(config.policy)};
+                  "pol",  config.policy == 0 ? "-" : number(config.policy),
+                  "last", "0",
+                  "ver",  number(config.version)};
     const auto add = [&](const char* field, std::string value) {
         hash.texts.insert(hash.texts.end(), {field, std::move(value)});
     };

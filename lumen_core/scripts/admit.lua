@@ -19,12 +19,12 @@
 -- @include limits.lua
 -- @include take_rates.lua
 local KEYS_EACH = 2
-local ttl_ms = tonumber(ARGV[1])
-local no_shadow_and_deadline = is_count(ttl_ms) and format(' 0 %d ', now_ms + ttl_ms)
+local ttl_ms = amount(ARGV[1])
+local no_shadow_and_deadline = ttl_ms and format(' 0 %d ', now_ms + ttl_ms)
 local last = format('%d', now_ms)
 -- Few requests of an account run at once, and to make a number of a text and a text of the number again takes longer
 -- than to look it up.
-local ONE_MORE = {['0'] = '1', ['1'] = '2', ['2'] = '3', ['3'] = '4', ['4'] = '5', ['5'] = '6', ['6'] = '7', ['7'] = '8'}
+local ONE_MORE = {['0'] = '1', ['1'] = '2', ['2'] = '3', ['3'] = '4'}
 
 local function refuse(of_key, reply)
   call('HSET', of_key, 'last', last)
@@ -114,7 +114,7 @@ local function admit(of_account, of_key, request, policies, hold, rest_of_hold, 
   -- 12, 13
   local taken, key_taken
   if limits or key_limits then
-    local tokens = match(rest_of_hold, '^%d+ %d+ (%d+) ') + 0
+    local tokens = match(rest_of_hold, '^%d+', #of_account + #of_key - 15) + 0  -- behind the two ids, which end the names
     local most, requests_wait_us, tokens_wait_us = 0, 0, 0
     local key_most, key_requests_wait_us, key_tokens_wait_us = 0, 0, 0
     if limits then taken, most, requests_wait_us, tokens_wait_us = take_rates(limits, tokens) end
@@ -146,19 +146,21 @@ local function admit(of_account, of_key, request, policies, hold, rest_of_hold, 
   if counted then call('HINCRBY', of_key, 'kh', hold) end
   call('HSET', holds, request, hold .. no_shadow_and_deadline .. (unlimited == '1' and 'u' or 'l') ..
     (counted and 'c ' or 'n ') .. rest_of_hold)
-  return with_rates(taken, key_taken, 'OK ' .. bal .. ' ' .. held .. ' ' .. unlimited)
+  local reply = 'OK ' .. bal .. ' ' .. held .. ' ' .. unlimited
+  return (taken or key_taken) and with_rates(taken, key_taken, reply) or reply
 end
 
 -- Damaged data ends the one it is of, and the rest goes on behind it.
-local replies, count = {}, #KEYS / KEYS_EACH
-local each = (#ARGV - 1) / count
+local keys, arguments, replies = KEYS, ARGV, {}
+local count = #keys / KEYS_EACH
+local each = (#arguments - 1) / count
 local at = 0
 local function admit_the_rest()
   while at < count do
     local keys_at, argv_at = at * KEYS_EACH, 1 + at * each
     at = at + 1
-    replies[at] = admit(KEYS[keys_at + 1], KEYS[keys_at + 2], ARGV[argv_at + 1], ARGV[argv_at + 2], ARGV[argv_at + 3],
-      ARGV[argv_at + 4], each > 4 and ARGV[argv_at + 5], ARGV[argv_at + 6])
+    replies[at] = admit(keys[keys_at + 1], keys[keys_at + 2], arguments[argv_at + 1], arguments[argv_at + 2],
+      arguments[argv_at + 3], arguments[argv_at + 4], each > 4 and arguments[argv_at + 5], arguments[argv_at + 6])
   end
 end
 repeat

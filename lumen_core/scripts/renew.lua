@@ -12,7 +12,7 @@ if not is_ready(call('HGET', meta, 'ready')) then return 'NOTREADY' end
 -- @include amounts.lua
 local request, owner, wanted, shadow, ttl_ms = unpack(ARGV)
 local wanted_amount = amount(wanted)
-if not wanted_amount or not amount(shadow) or not is_count(tonumber(ttl_ms)) then return 'RANGE' end
+if not wanted_amount or not amount(shadow) or not amount(ttl_ms) then return 'RANGE' end
 local hold = call('HGET', holds, request)
 if not hold then return 'GONE' end
 -- @include hold.lua

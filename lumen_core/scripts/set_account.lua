@@ -38,12 +38,13 @@ if tonumber(version) <= tonumber(stored_version or 0) then return 'STALE' end
 local hour = math.floor(now_ms / 3600000)
 if not bal then
   -- A new account starts at nothing, with this hour refilled: its first coins are a grant.
-  call('HSET', of_account, 'bal', '0', 'held', '0', 'nh', '0', 'seq', '0', 'opn', '0', 'lrh', hour)
+  -- What is read most often comes first: Redis looks a field up from the front.
+  call('HSET', of_account, 'bal', '0', 'held', '0', 'nh', '0', 'seq', '0', 'lrh', hour, 'opn', '0')
 elseif stored_version and hour > tonumber(lrh) and is_ready(call('HGET', meta, 'ready')) then
   -- Hours that passed under the old rate are credited at the old rate. Unreconciled, no money moves (I10).
   refill_wallet(account, old_unlimited, bal, old_lim, old_rate, seq, lrh, hour)
 end
-call('HSET', of_account, 'ver', version, 'lim', lim, 'rate', rate, 'unl', unlimited, 'mode', mode, 'st', state,
-  'pol', policy)
+call('HSET', of_account, 'st', state, 'pol', policy, 'lim', lim, 'unl', unlimited, 'mode', mode, 'rate', rate,
+  'ver', version)
 store_or_drop(of_account, 'limits', limits)
 return 'OK'

@@ -32,7 +32,7 @@ if not (newer or revoke or nonce) then return 'STALE' end
 if stored_state == '2' then state = '2' end
 if not stored_account then call('HSET', of_key, 'acct', account, 'nh', '0', 'last', '0') end
 if newer then
-  call('HSET', of_key, 'ver', version, 'st', state, 'exp', expires_ms, 'pol', policy)
+  call('HSET', of_key, 'st', state, 'exp', expires_ms, 'pol', policy, 'ver', version)
   store_or_drop(of_key, 'limits', limits)
   store_or_drop(of_key, 'cap', cap)
   if cap ~= '' then

@@ -15,7 +15,8 @@
 -- @include token_correction.lua
 -- @include one_less.lua
 local KEYS_EACH, ARGV_EACH = 2, 5
-local count = #KEYS / KEYS_EACH
+local keys, arguments = KEYS, ARGV
+local count = #keys / KEYS_EACH
 
 -- Settled ids are remembered for 10 to 20 minutes: two sets, the older one is dropped whole. One settle of a call looks
 -- whether it is time, by turns: where many are settled that is often enough, and where few are, each is alone in its call.
@@ -58,7 +59,7 @@ end
 local replies = {}
 for i = 0, count - 1 do
   local keys_at, argv_at = i * KEYS_EACH, i * ARGV_EACH
-  replies[i + 1] = settle(i == looks, KEYS[keys_at + 1], KEYS[keys_at + 2], ARGV[argv_at + 1], ARGV[argv_at + 2],
-    ARGV[argv_at + 3], ARGV[argv_at + 4], ARGV[argv_at + 5])
+  replies[i + 1] = settle(i == looks, keys[keys_at + 1], keys[keys_at + 2], arguments[argv_at + 1],
+    arguments[argv_at + 2], arguments[argv_at + 3], arguments[argv_at + 4], arguments[argv_at + 5])
 end
 return table.concat(replies, '\n')

@@ -1,7 +1,6 @@
 -- Part: token rates were charged with the estimate; this corrects a scope's by what it was off, maybe into the past.
--- Expects limits.lua. Only the rates of tokens are taken apart. Returns the limits packed anew, or nil where there is
--- nothing to correct.
-local TOKEN_RATES, TOKENS_AT, CONCURRENCY_AT = '<I4I4I7I4I4I7', 31, 61
+-- Expects limits.lua. Only the rates of tokens are taken apart, and only their times put in anew: behind 38 bytes is that
+-- of the first, and 7 later begin the 8 that tell the second. Returns the limits, or nil where there is nothing to correct.
 local LATEST_US = 9000000000000000  -- below 2^53
 local function shifted(limit, period_s, used_up_us, tokens_off)
   local shift_us = tokens_off * period_s * 1000000 / limit
@@ -9,10 +8,14 @@ local function shifted(limit, period_s, used_up_us, tokens_off)
   return used_up_us < 0 and 0 or used_up_us > LATEST_US and LATEST_US or used_up_us
 end
 local function corrected(limits, tokens_off)
-  local limit1, period1, used_up1, limit2, period2, used_up2 = unpack_numbers(TOKEN_RATES, limits, TOKENS_AT)
-  if limit1 == 0 and limit2 == 0 then return nil end
-  if limit1 > 0 then used_up1 = shifted(limit1, period1, used_up1, tokens_off) end
-  if limit2 > 0 then used_up2 = shifted(limit2, period2, used_up2, tokens_off) end
-  return sub(limits, 1, TOKENS_AT - 1) .. pack_numbers(TOKEN_RATES, limit1, period1, used_up1, limit2, period2, used_up2) ..
-    sub(limits, CONCURRENCY_AT)
+  local limit, period_s, used_up_us, second_limit = unpack_numbers('<I4I4I7I4', limits, 31)
+  if limit == 0 and second_limit == 0 then return nil end
+  if limit > 0 then
+    limits = pack_numbers('<c38I7c19', limits, shifted(limit, period_s, used_up_us, tokens_off), sub(limits, 46))
+  end
+  if second_limit > 0 then
+    period_s, used_up_us = unpack_numbers('<I4I7', limits, 50)
+    limits = pack_numbers('<c53I7c4', limits, shifted(second_limit, period_s, used_up_us, tokens_off), sub(limits, 61))
+  end
+  return limits
 end
