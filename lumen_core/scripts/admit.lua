@@ -32,8 +32,7 @@ local function refuse(of_key, reply)
 end
 
 local function admit(of_account, of_key, request, policies, hold, rest_of_hold, consent_field, notice_version)
--- @include bucket_keys.lua
-  if not is_ready(call('HGET', meta, 'ready')) then return 'NOTREADY' end
+-- @include bucket.lua
   local account = sub(of_account, 10)  -- behind {bNNN}:a:
   local bal, held, nh, state, pol, lim, unlimited, limits =
     unpack(call('HMGET', of_account, 'bal', 'held', 'nh', 'st', 'pol', 'lim', 'unl', 'limits'))

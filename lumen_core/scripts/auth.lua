@@ -5,8 +5,7 @@
 -- Replies  OK | NOKEY | REVOKED | EXPIRED | NOACCT | DISABLED | POLICY account's key's | NOTREADY
 -- @include readiness.lua
 local of_account, of_key = unpack(KEYS)
--- @include bucket_keys.lua
-if not is_ready(call('HGET', meta, 'ready')) then return 'NOTREADY' end
+-- @include bucket.lua
 -- @include clock.lua
 local account, policies = unpack(ARGV)
 local state, pol = unpack(call('HMGET', of_account, 'st', 'pol'))

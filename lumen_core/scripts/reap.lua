@@ -6,8 +6,7 @@
 -- Replies  OK bal held | GONE | NOTYET | RANGE | NOTREADY
 -- @include readiness.lua
 local of_account, of_key = unpack(KEYS)
--- @include bucket_keys.lua
-if not is_ready(call('HGET', meta, 'ready')) then return 'NOTREADY' end
+-- @include bucket.lua
 -- @include clock.lua
 -- @include amounts.lua
 -- @include events.lua

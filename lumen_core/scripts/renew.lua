@@ -6,8 +6,7 @@
 --          GONE | RANGE | NOTREADY
 -- @include readiness.lua
 local of_account, of_key = unpack(KEYS)
--- @include bucket_keys.lua
-if not is_ready(call('HGET', meta, 'ready')) then return 'NOTREADY' end
+-- @include bucket.lua
 -- @include clock.lua
 -- @include amounts.lua
 local request, owner, wanted, shadow, ttl_ms = unpack(ARGV)

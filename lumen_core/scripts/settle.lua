@@ -31,9 +31,7 @@ local function remember(request, meta, tag, looks_at_age)
 end
 
 local function settle(looks_at_age, of_account, of_key, request, owner, cost, used_tokens, blob)
--- @include bucket_keys.lua
-  local ready = call('HGET', meta, 'ready')
-  if not is_ready(ready) then return 'NOTREADY' end
+-- @include bucket.lua
   local kind = cost ~= '-' and 'usage' or nil
   local price = kind and amount(cost)
   if kind and not price then return 'RANGE' end

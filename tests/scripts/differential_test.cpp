@@ -23,10 +23,15 @@ std::uint64_t seed_of_this_run() {
     return fixed ? std::strtoull(fixed, nullptr, 10) : std::random_device{}();
 }
 
-/// Draws calls: mostly sensible ones, some absurd, with amounts either small or around M.
+/// Of wallets: amounts small or around M; or such that mostly limits alone stand in the way of a request.
+enum class Wallets : std::uint8_t { small, near_m, full };
+
+/// Draws calls: mostly sensible ones, some absurd.
 class RandomCalls {
  public:
-    RandomCalls(std::uint64_t seed, bool near_m) : random_(seed), near_m_(near_m) {}
+    RandomCalls(std::uint64_t seed, Wallets wallets) : random_(seed), wallets_(wallets) {}
+
+    bool full() const { return wallets_ == Wallets::full; }
 
     int below(int bound) { return static_cast<int>(random_() % static_cast<std::uint64_t>(bound)); }
     bool one_in(int chances) { return below(chances) == 0; }
@@ -35,10 +40,11 @@ class RandomCalls {
         if (one_in(12)) return NanoCoins(0);
         if (one_in(60)) return NanoCoins(kM + 1 + below(3));
         if (one_in(80)) return NanoCoins(-1 - below(9));
-        if (near_m_ && !one_in(4)) return NanoCoins(kM / (1 + below(4)) - below(3));
+        if (wallets_ == Wallets::near_m && !one_in(4)) return NanoCoins(kM / (1 + below(4)) - below(3));
         return NanoCoins(below(400));
     }
     NanoCoins signed_amount() {
+        if (full()) return NanoCoins(kM / (1000 + below(1000)));
         const std::int64_t nano = amount().nano();
         return NanoCoins(one_in(3) ? -nano : nano);
     }
@@ -83,7 +89,7 @@ class RandomCalls {
     Limits limits() {
         Limits limits;
         for (std::size_t i = 0; i < kRatesOfAKind; ++i) {
-            if (one_in(3)) limits.requests[i] = rate(60);
+            if (one_in(3)) limits.requests[i] = rate(one_in(2) ? 60 : 4);
             if (one_in(3)) limits.tokens[i] = rate(20'000);
         }
         if (one_in(3)) limits.concurrency = 1 + below(12);
@@ -94,7 +100,7 @@ class RandomCalls {
 
  private:
     std::mt19937_64 random_;
-    bool near_m_;
+    Wallets wallets_;
     std::vector<Known> recent_;
 };
 
@@ -126,11 +132,11 @@ class Differential : public ::testing::Test {
         AccountConfig config;
         config.account = id;
         config.version = 1 + draw.below(++versions);
-        if (!draw.one_in(10)) config.limit = draw.amount();
-        config.rate = draw.one_in(3) ? NanoCoins(0) : draw.amount();
+        if (!draw.one_in(10)) config.limit = draw.full() ? kMaxAmount : draw.amount();
+        config.rate = draw.one_in(3) ? NanoCoins(0) : draw.full() ? NanoCoins(1'000'000) : draw.amount();
         config.unlimited = draw.one_in(6);
         config.strict = draw.one_in(2);
-        config.active = !draw.one_in(20);
+        config.active = draw.full() || !draw.one_in(20);
         config.policy = draw.policy();
         config.limits = draw.limits();
         SetAccountCall call(config);
@@ -148,11 +154,11 @@ class Differential : public ::testing::Test {
         config.account = draw.one_in(30) ? draw.account() : RandomCalls::owner(id);
         config.version = 1 + draw.below(++versions);
         if (draw.one_in(20)) config.state = KeyState::paused;
-        if (draw.one_in(400)) config.state = KeyState::revoked;
-        if (draw.one_in(10)) config.expires_at_ms = now_us / 1000 + draw.below(3'000'000);
+        if (draw.one_in(400) && !draw.full()) config.state = KeyState::revoked;
+        if (draw.one_in(draw.full() ? 200 : 10)) config.expires_at_ms = now_us / 1000 + draw.below(3'000'000);
         config.policy = id == 2 ? 3 : 0;
         config.limits = draw.limits();
-        if (draw.one_in(2)) config.cap = draw.amount();
+        if (draw.one_in(2)) config.cap = draw.full() ? kMaxAmount : draw.amount();
         if (draw.one_in(2)) {
             config.cap_window_ms = 1 + draw.below(7'200'000);
             config.cap_window_end_ms = now_us / 1000 + draw.below(7'200'000) - 3'600'000;
@@ -402,10 +408,10 @@ class Differential : public ::testing::Test {
         }
     }
 
-    void run(int steps, bool near_m) {
+    void run(int steps, Wallets wallets) {
         const std::uint64_t seed = seed_of_this_run();
         SCOPED_TRACE("LUMEN_SEED=" + std::to_string(seed));
-        RandomCalls draw(seed, near_m);
+        RandomCalls draw(seed, wallets);
         rebuild(draw);
         for (const AccountId id : kAccounts) set_account(draw, id);
         for (const KeyId id : kKeys) {
@@ -430,7 +436,7 @@ class Differential : public ::testing::Test {
 };
 
 TEST_F(Differential, twenty_thousand_random_calls_answer_and_leave_what_the_model_does) {
-    run(20'000, false);
+    run(20'000, Wallets::small);
     if (HasFatalFailure()) return;
     // A generator that stops reaching a reply would make this test blind to it.
     for (const char* reply :
@@ -448,7 +454,15 @@ TEST_F(Differential, twenty_thousand_random_calls_answer_and_leave_what_the_mode
 }
 
 TEST_F(Differential, six_thousand_random_calls_near_m_stay_exact_to_the_nano_coin) {
-    run(6'000, true);
+    run(6'000, Wallets::near_m);
+}
+
+TEST_F(Differential, five_thousand_random_calls_of_full_wallets_are_let_through_or_limited_as_by_the_model) {
+    run(5'000, Wallets::full);
+    if (HasFatalFailure()) return;
+    EXPECT_GT(replies["admit OK"], 100);
+    EXPECT_GT(replies["settle OK"], 20);
+    EXPECT_GT(replies["admit RPM"] + replies["admit TPM"], 0);
 }
 
 }  // namespace

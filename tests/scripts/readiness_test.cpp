@@ -115,6 +115,35 @@ TEST_F(Readiness, one_bucket_says_nothing_about_another) {
     expect_all_not_ready(redis, kAccount, kKey);
 }
 
+TEST_F(Readiness, of_the_buckets_of_one_call_each_is_asked_and_each_settle_gets_its_own_token) {
+    LedgerClient redis(server.socket());
+    constexpr AccountId kUnready = kAccount + 1;
+    constexpr AccountId kOther = kAccount + 2;
+    const std::string token = redis.make_ready(account_bucket(kAccount), "n1");
+    const std::string other_token = redis.make_ready(account_bucket(kOther), "n2");
+    for (const AccountId account : {kAccount, kUnready, kOther}) configure(redis, account, kKey);
+    std::vector<AdmitArguments> admits;
+    std::vector<SettleArguments> settles;
+    for (const AccountId account : {kAccount, kAccount, kUnready, kAccount, kUnready, kUnready, kOther, kAccount}) {
+        AdmitArguments admit;
+        admit.request = new_request();
+        admit.identity = {account, kKey, 1, 0};
+        admits.push_back(admit);
+        SettleArguments settle;
+        settle.request = admit.request;
+        settle.account = account;
+        settle.key = kKey;
+        settle.is_void = true;
+        settles.push_back(settle);
+    }
+    EXPECT_EQ(redis.run(AdmitCall(admits.data(), admits.size())),
+              "COINS 0 0 1000 0\nCOINS 0 0 1000 0\nNOTREADY\nCOINS 0 0 1000 0\nNOTREADY\nNOTREADY\n"
+              "COINS 0 0 1000 0\nCOINS 0 0 1000 0");
+    const std::string none = "NONE " + token;
+    EXPECT_EQ(redis.run(SettleCall(settles.data(), settles.size())),
+              none + '\n' + none + "\nNOTREADY\n" + none + "\nNOTREADY\nNOTREADY\nNONE " + other_token + '\n' + none);
+}
+
 TEST_F(Readiness, the_id_a_master_had_before_a_failover_does_not_count) {
     // A promoted replica keeps its master's id as master_replid2; a look-up of the bare id would find that.
     const std::uint16_t port = harness::free_port();
