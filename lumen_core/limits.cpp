@@ -1,6 +1,9 @@
 #include "lumen_core/limits.h"
 
+#include <endian.h>
+
 #include <charconv>
+#include <cstring>
 
 namespace lumen {
 namespace {
@@ -15,11 +18,12 @@ std::optional<std::int64_t> take_number(std::string_view& text) noexcept {
 }
 
 /// Little-endian, as struct.pack of `<` writes it.
-std::int64_t take_packed(std::string_view& bytes, std::size_t size) noexcept {
+template <std::size_t kBytes>
+std::int64_t take_packed(std::string_view& bytes) noexcept {
     std::uint64_t value = 0;
-    for (std::size_t i = size; i > 0; --i) value = (value << 8U) | static_cast<unsigned char>(bytes[i - 1]);
-    bytes.remove_prefix(size);
-    return static_cast<std::int64_t>(value);
+    std::memcpy(&value, bytes.data(), kBytes);
+    bytes.remove_prefix(kBytes);
+    return static_cast<std::int64_t>(le64toh(value));
 }
 
 void put_packed(std::string& bytes, std::int64_t number, std::size_t size) {
@@ -74,14 +78,14 @@ std::optional<PackedLimits> unpack_limits(std::string_view field) noexcept {
     PackedLimits packed;
     const auto take_rates = [&field](Rates& rates, std::array<std::int64_t, kRatesOfAKind>& used_up_us) {
         for (std::size_t i = 0; i < rates.size(); ++i) {
-            rates[i].limit = take_packed(field, kNumberBytes);
-            rates[i].period_s = take_packed(field, kNumberBytes);
-            used_up_us[i] = take_packed(field, kTimeBytes);
+            rates[i].limit = take_packed<kNumberBytes>(field);
+            rates[i].period_s = take_packed<kNumberBytes>(field);
+            used_up_us[i] = take_packed<kTimeBytes>(field);
         }
     };
     take_rates(packed.limits.requests, packed.requests_used_up_us);
     take_rates(packed.limits.tokens, packed.tokens_used_up_us);
-    packed.limits.concurrency = take_packed(field, kNumberBytes);
+    packed.limits.concurrency = take_packed<kNumberBytes>(field);
     return packed;
 }
 
