@@ -146,6 +146,19 @@ test('a cap of its own stops a key while the wallet has coins; another period co
   assert.equal(await ask(), '200', 'a larger cap of the same period has room');
 });
 
+test('L10: a term that is misspelt is an error and changes nothing; what is answered is what holds', async () => {
+  const refused = await person.call('PATCH', `/me/keys/${key.id}`, { rpm: 1, budgets: { coins: '0', period: 'day' } });
+  assert.equal(refused.status, 422);
+  assert.deepEqual(refused.body.errors.map(({ path, code }) => [path, code]), [['budgets', 'unknown_field']]);
+  assert.equal(await ask(), '200');
+  assert.equal(await ask(), '200', 'nor is the half that could be read');
+  const terms = { rpm: 7, budget: { coins: '1.5', period: 'week' }, models: ['demo'], allowed_ips: ['127.0.0.0/8'] };
+  const stored = await change(terms);
+  const { body } = await person.call('GET', '/me/keys?limit=200');
+  for (const told of [stored, body.data.find(({ id }) => id === key.id)])
+    assert.deepEqual(Object.fromEntries(Object.keys(terms).map((name) => [name, told[name]])), terms);
+});
+
 test('a key expires by itself, and its owner may prolong it', async () => {
   await change({ expires_at: new Date(Date.now() + 1500).toISOString() });
   await waitFor('the key to expire', async () => (await ask()) === '401 api_key_expired');
