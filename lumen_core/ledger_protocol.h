@@ -339,8 +339,8 @@ struct LedgerReply {
     NanoCoins rate;                        // COINS
     bool unlimited = false;                // admit OK
     bool again = false;                    // admit OK: this request held already
-    std::optional<RateStanding> requests;  // admit OK, RPM, TPM; absent: no such rate
-    std::optional<RateStanding> tokens;    // admit OK, RPM, TPM
+    std::optional<RateStanding> requests;  // admit OK, HELD, CONC, RPM, TPM; absent: no such rate
+    std::optional<RateStanding> tokens;    // admit OK, HELD, CONC, RPM, TPM
     std::int64_t wait_us = 0;              // RPM, TPM: then this very request passes
     NanoCoins cap;                         // KEYCAP
     NanoCoins cap_used;                    // KEYCAP

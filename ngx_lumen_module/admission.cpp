@@ -270,6 +270,10 @@ void refuse_admission(Request& request, const LedgerReply& reply) {
         case Reply::key_cap:
             details.scope = "key";
             break;
+        case Reply::held:
+        case Reply::concurrency:
+            add_rate_limits(request.r, reply.requests, reply.tokens);
+            break;
         case Reply::rpm:
         case Reply::tpm:
             if (reply.reply == Reply::tpm) details.type = "tokens";

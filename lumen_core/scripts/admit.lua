@@ -12,7 +12,8 @@
 --          POLICY account's key's | CONSENT | GONE | RANGE | NOBUDGET | COINS bal held lim rate | NEVER | HELD |
 --          KEYCAP cap used end | CONC | TOOLARGE | RPM wait_us | TPM wait_us | NOTREADY |
 --          ERR message (damaged data; the others of the call are not harmed)
---          where OK, RPM and TPM are told with the rates that hold, as with_rates() has them
+--          where OK and what clients get as 429 (HELD, CONC, RPM, TPM) are told with the rates that hold, as
+--          with_rates() has them
 -- @include readiness.lua
 -- @include clock.lua
 -- @include amounts.lua
@@ -85,7 +86,9 @@ local function admit(of_account, of_key, request, policies, hold, rest_of_hold, 
       end
       if not fits then
         if strict and lim ~= '0' and need > math.max(tonumber(lim), now_bal) then return refuse(of_key, 'NEVER') end
-        if now_bal > 0 and lim ~= '0' and (not strict or now_bal >= need) then return refuse(of_key, 'HELD') end
+        if now_bal > 0 and lim ~= '0' and (not strict or now_bal >= need) then
+          return refuse(of_key, with_rates(limits, key_limits, 'HELD'))
+        end
         return refuse(of_key, 'COINS ' .. bal .. ' ' .. held .. ' ' .. lim .. ' ' .. rate)
       end
     end
@@ -118,7 +121,9 @@ local function admit(of_account, of_key, request, policies, hold, rest_of_hold, 
     local key_most, key_requests_wait_us, key_tokens_wait_us = 0, 0, 0
     if limits then taken, most, requests_wait_us, tokens_wait_us = take_rates(limits, tokens) end
     if key_limits then key_taken, key_most, key_requests_wait_us, key_tokens_wait_us = take_rates(key_limits, tokens) end
-    if most > 0 and nh + 0 >= most or key_most > 0 and key_nh + 0 >= key_most then return refuse(of_key, 'CONC') end
+    if most > 0 and nh + 0 >= most or key_most > 0 and key_nh + 0 >= key_most then
+      return refuse(of_key, with_rates(limits, key_limits, 'CONC'))
+    end
     if not tokens_wait_us or not key_tokens_wait_us then return refuse(of_key, 'TOOLARGE') end
     if requests_wait_us > 0 or tokens_wait_us > 0 or key_requests_wait_us > 0 or key_tokens_wait_us > 0 then
       -- The longest wait of all: after it, all of them let this request pass.

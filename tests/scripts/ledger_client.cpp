@@ -43,6 +43,10 @@ std::string with_rates_in_words(std::string_view lines) {
         const std::string_view line = next_reply_line(lines);
         const LedgerReply reply = parse_reply(Script::admit, line);
         if (!text.empty()) text += '\n';
+        if (reply.reply == Reply::held || reply.reply == Reply::concurrency) {
+            text += reply.reply == Reply::held ? "HELD" : "CONC";  // what is left of the rates: the module's tests
+            continue;
+        }
         if (reply.reply != Reply::ok && reply.reply != Reply::rpm && reply.reply != Reply::tpm) {
             text += line;
             continue;
