@@ -65,12 +65,13 @@ void watch_client(Request& request) {
 void begin_drain(Request& request) {
     if (request.metering.client_gone) return;
     ngx_http_request_t* r = request.r;
+    request.routing.drain = make_in_pool<RequestTimer>(r->pool);
     request.metering.client_gone = true;
     count_interrupted(InterruptedBy::client);
     // The connection is not marked as broken before the answer has been read: a subrequest that ended meanwhile, such
     // as a mirror's, would take the request with it.
     r->connection->write->ready = 1;  // a full socket must not stop the reading
-    ngx_event_t& timer = request.routing.drain.event;
+    ngx_event_t& timer = request.routing.drain->event;
     timer.handler = on_drain_timer;
     timer.data = r;
     timer.log = r->connection->log;

@@ -101,7 +101,7 @@ struct Routing {
     bool judged = false;             ///< the endpoint's health knows how this attempt went
     bool affinity_known = false;
     std::optional<std::uint64_t> affinity;  ///< key of the conversation, once known and if there is one
-    RequestTimer drain;                     ///< ends the reading of an answer whose client left
+    InPool<RequestTimer> drain;             ///< ends the reading of an answer whose client left
 };
 
 struct Request;
@@ -169,11 +169,11 @@ struct Request {
 
     RingSlot slot;
     FirstRenewal first_renewal;
-    ngx_event_t renew_timer{};     ///< of later ones
-    RedisCall* renewal = nullptr;  ///< under way
-    NanoCoins renewal_amount;      ///< the hold it asks for
-    NanoCoins renewed_cost;        ///< cost so far when the hold was last set
-    bool window_refused = false;   ///< strict: no whole window of output is free any more
+    InPool<RequestTimer> renew_timer;  ///< of later ones, once there are any
+    RedisCall* renewal = nullptr;      ///< under way
+    NanoCoins renewal_amount;          ///< the hold it asks for
+    NanoCoins renewed_cost;            ///< cost so far when the hold was last set
+    bool window_refused = false;       ///< strict: no whole window of output is free any more
     std::int64_t renewal_failing_since_ms = 0;
     Routing routing;
     Metering metering;

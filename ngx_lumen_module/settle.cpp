@@ -77,16 +77,32 @@ void hand_over(Request& request, const RingRecord& record) noexcept {
 
 void renew(Request& request);
 
-void renew_in(Request& request, ngx_msec_t delay_ms) noexcept {
-    if (request.stage != Stage::running) return;
-    ngx_add_timer(&request.renew_timer, delay_ms);
-}
-
 void on_renew_timer(ngx_event_t* event) {
     auto& request = *static_cast<Request*>(event->data);
     ngx_connection_t* connection = request.r->connection;
     guarded_void(connection->log, "renew timer", [&] { renew(request); });
     ngx_http_run_posted_requests(connection);  // the request may be gone
+}
+
+void renew_in(Request& request, ngx_msec_t delay_ms) {
+    if (request.stage != Stage::running) return;
+    if (!request.renew_timer) {
+        request.renew_timer = make_in_pool<RequestTimer>(request.r->pool);
+        ngx_event_t& timer = request.renew_timer->event;
+        timer.handler = on_renew_timer;
+        timer.data = &request;
+        timer.log = request.r->connection->log;
+        timer.cancelable = 1;  // the request itself keeps a finishing worker alive (T56)
+    }
+    ngx_add_timer(&request.renew_timer->event, delay_ms);
+}
+
+void stop_timer(Request& request) noexcept {
+    if (!request.renew_timer) return;
+    ngx_event_t& timer = request.renew_timer->event;
+    if (timer.timer_set) {
+        ngx_del_timer(&timer);
+    }
 }
 
 void renewal_failed(Request& request) {
@@ -199,9 +215,7 @@ NanoCoins wanted_hold(const Request& request) noexcept {
 void renew(Request& request) {
     if (request.stage != Stage::running || request.renewal != nullptr) return;
     stop_waiting(request);
-    if (request.renew_timer.timer_set) {
-        ngx_del_timer(&request.renew_timer);
-    }
+    stop_timer(request);
     RenewArguments arguments;
     arguments.request = request.id;
     arguments.account = request.identity.account;
@@ -271,18 +285,12 @@ void begin_running(Request& request) {
     request.stage = Stage::running;
     request.renewed_cost = expected_input_cost(request);
     count_hold(request, request.hold);
-    request.renew_timer.handler = on_renew_timer;
-    request.renew_timer.data = &request;
-    request.renew_timer.log = request.r->connection->log;
-    request.renew_timer.cancelable = 1;  // the request itself keeps a finishing worker alive (T56)
     wait_for_first_renewal(request);
 }
 
 void cancel_renewals(Request& request) noexcept {
     stop_waiting(request);
-    if (request.renew_timer.timer_set) {
-        ngx_del_timer(&request.renew_timer);
-    }
+    stop_timer(request);
     if (request.renewal != nullptr) {
         detach(request.renewal);
         request.renewal = nullptr;
