@@ -16,6 +16,21 @@ KeptMemory<kReadBytes, kKeptBuffers> kept_buffers;
 /// Whose bytes are being read; null once it has ended.
 ReadBuffer* reading = nullptr;
 
+/// While the kernel copies what has come, the memory is fetched in which that is looked at: between two events of a
+/// stream the others have put it out of the cache.
+template <typename T>
+void prefetch(const T& object) noexcept {
+    const auto* at = reinterpret_cast<const char*>(&object);
+    for (std::size_t line = 0; line < sizeof(T); line += 64) __builtin_prefetch(at + line, 1);
+}
+
+void prefetch_state(const Request& request) noexcept {
+    prefetch(request.metering);
+    prefetch(*request.metering.answer);
+    if (request.metering.stream) prefetch(*request.metering.stream);
+    if (worker_ring() != nullptr && request.slot) worker_ring()->prefetch(request.slot);
+}
+
 /// As nginx itself asks before it reads into the same memory again.
 bool is_idle(const ngx_http_upstream_t& upstream) noexcept {
     return upstream.busy_bufs == nullptr && upstream.out_bufs == nullptr;
@@ -86,6 +101,7 @@ void ReadBuffer::read(ngx_http_request_t* r, ngx_http_upstream_t* upstream) noex
         return true;
     });
     if (!can_read) return fail(r, *upstream);
+    prefetch_state(*request);
     reading = &buffer;
     buffer.nginx_reads_(r, upstream);
     if (reading != &buffer) return;  // the request has ended

@@ -282,6 +282,11 @@ void RingFile::write(RingSlot slot, SlotState state, const RingRecord& record) n
     in_file.control.store(make_control(state, next, worker_ + 1), std::memory_order_release);
 }
 
+void RingFile::prefetch(RingSlot slot) const noexcept {
+    const auto* at = reinterpret_cast<const char*>(&slots_[slot.index]);
+    for (std::size_t line = 0; line < offsetof(Slot, padding); line += 64) __builtin_prefetch(at + line, 1);
+}
+
 void RingFile::write_progress(RingSlot slot, const RingProgress& progress) noexcept {
     Slot& in_file = slots_[slot.index];
     const std::size_t now = copy_of(in_file.control.load(std::memory_order_relaxed));

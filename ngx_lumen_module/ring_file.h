@@ -103,6 +103,8 @@ class RingFile {
     bool pressed(std::int64_t now_ms) const noexcept;
     /// Replaces state and record at once; the request, account and key stay as they were reserved.
     void write(RingSlot slot, SlotState state, const RingRecord& record) noexcept;
+    /// Fetches a slot's memory ahead.
+    void prefetch(RingSlot slot) const noexcept;
     /// The same for a slot that is RUNNING and stays so: the rest of its record is as it was last written.
     void write_progress(RingSlot slot, const RingProgress& progress) noexcept;
     void release(RingSlot slot) noexcept;
