@@ -9,6 +9,7 @@ import { chatAnswer, startEndpoint } from './scripted_endpoint.mjs';
 import { chatBody } from './traffic.mjs';
 
 const SCRAPE_TOKEN = 'who-may-scrape';
+const MANY = Array.from({ length: 260 }, (_, i) => `many-${i}`);  // more than the counters have series
 const TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 
 let stack;
@@ -29,6 +30,7 @@ before(async () => {
       { name: 'half', ...price, endpoints: [{ id: 'half-1', url: `${broken.url}/v1` }, { id: 'half-2', url: `${good.url}/v1` }] },
       { name: 'busy', ...price, endpoints: [{ id: 'busy-1', url: `${server}/misbehave/429-retry-20/v1` }] },
       { name: "odd/<img/src=x/onerror=alert(1)>'&amp;", ...price, endpoints: [{ id: 'odd-1', url: `${server}/v1` }] },
+      ...MANY.map((name) => ({ name, ...price, endpoints: [{ id: `${name}-1`, url: `${good.url}/v1` }] })),
       { name: 'away', ...price, endpoints: [{ id: 'away-1', url: `${good.url}/v1`, state: 'draining', weight: 7 }] },
     ],
   });
@@ -253,4 +255,20 @@ test('the status page and the metrics answer only the machine itself, and only t
     const head = await fetch(stack.url + place, { method: 'HEAD' });
     assert.deepEqual([head.status, await head.text()], [200, '']);
   }
+});
+
+// Last: no other model finds a series of its own afterwards.
+test('models beyond what the counters have room for are counted together, and none of their requests is lost', async () => {
+  const answered = async () => [...(await metrics()).matchAll(/^gen_ai_server_request_duration_seconds_count\{.*gen_ai_request_model="([^"]*)".*\} (\d+)$/gm)];
+  const count = (rows) => rows.reduce((sum, [, , n]) => sum + Number(n), 0);
+  const before = count(await answered());
+  for (let i = 0; i < MANY.length; i += 20) {
+    const answers = await Promise.all(MANY.slice(i, i + 20).map((model) => ask(model)));
+    for (const { status: code, text } of answers) assert.equal(code, 200, text);
+  }
+  await waitFor('all to be counted', async () => count(await answered()) === before + MANY.length);
+  const names = new Set((await answered()).map(([, model]) => model));
+  assert.ok(names.size <= 256, `${names.size} names`);
+  const others = (await answered()).filter(([, model]) => model === 'other');
+  assert.ok(count(others) >= MANY.length - 255);
 });
