@@ -69,6 +69,18 @@ test('the request is rebuilt for the endpoint that gets it: path, model name, cr
   }
 });
 
+test('each attempt carries the id that the client is told and the ledger has, and not one of the client\'s own', async () => {
+  first.asked.length = second.asked.length = 0;
+  const answer = await waitFor('a request that met both', async () => {
+    const response = await stack.post('/v1/chat/completions', chatBody({ model: 'rebuilt' }), { headers: { 'x-request-id': 'mine' } });
+    await response.text();
+    return response.headers.get('x-lumen-attempts') === '2' && response;
+  });
+  const id = answer.headers.get('x-request-id');
+  for (const { asked } of [first, second]) assert.equal(asked.at(-1).headers['x-request-id'], id);
+  assert.equal((await stack.ledger(id)).length, 1);
+});
+
 test('with one dead and one broken endpoint of three no client sees an error', async () => {
   for (let i = 0; i < 60; i++) {
     const { status, headers } = await ask('three');

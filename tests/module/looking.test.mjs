@@ -30,6 +30,8 @@ before(async () => {
       { name: 'half', ...price, endpoints: [{ id: 'half-1', url: `${broken.url}/v1` }, { id: 'half-2', url: `${good.url}/v1` }] },
       { name: 'busy', ...price, endpoints: [{ id: 'busy-1', url: `${server}/misbehave/429-retry-20/v1` }] },
       { name: "odd/<img/src=x/onerror=alert(1)>'&amp;", ...price, endpoints: [{ id: 'odd-1', url: `${server}/v1` }] },
+      { name: 'cut', ...price, endpoints: [{ id: 'cut-1', url: `${server}/misbehave/cut-3+tokens-40/v1` }] },
+      { name: 'long', ...price, endpoints: [{ id: 'long-1', url: `${server}/misbehave/tokens-4000/v1` }] },
       ...MANY.map((name) => ({ name, ...price, endpoints: [{ id: `${name}-1`, url: `${good.url}/v1` }] })),
       { name: 'away', ...price, endpoints: [{ id: 'away-1', url: `${good.url}/v1`, state: 'draining', weight: 7 }] },
     ],
@@ -254,6 +256,24 @@ test('the status page and the metrics answer only the machine itself, and only t
     assert.equal((await fetch(stack.url + place, { method: 'POST', body: 'x' })).status, 405);
     const head = await fetch(stack.url + place, { method: 'HEAD' });
     assert.deepEqual([head.status, await head.text()], [200, '']);
+  }
+});
+
+test('what ends early is counted by who ended it, and how requests ended by their kind', async () => {
+  const valueOf = async (name) => Number((await metrics()).split('\n').find((line) => line.startsWith(`${name} `))?.split(' ').at(-1) ?? 0);
+  const sides = ['upstream', 'coins'].map((side) => `lumen_stream_interrupted_total{side="${side}"}`);
+  const before = await Promise.all(sides.map(valueOf));
+  await ask('cut', { stream: true });
+  const { account, key } = await stack.newAccount({ max: '0.0036', mode: 'strict' });  // the first hold, and not 4,000 tokens
+  assert.match((await ask('long', { stream: true }, { key })).text, /insufficient_quota/);
+  await waitFor('it to be settled', async () => (await stack.wallet(account)).running === 0n);
+  assert.deepEqual(await Promise.all(sides.map(valueOf)), before.map((count) => count + 1));
+  broken.says = { status: 400, json: { error: { message: 'no' } } };
+  await ask('broken');
+  broken.says = undefined;
+  for (const [model, kind] of [['slow', ''], ['broken', 'bad_request'], ['broken', 'upstream_error'], ['cut', 'incomplete']]) {
+    const count = await valueOf(`gen_ai_server_request_duration_seconds_count{gen_ai_operation_name="chat",gen_ai_request_model="${model}",error_type="${kind}"}`);
+    assert.ok(count > 0, `${model}: ${kind || 'none'}`);
   }
 });
 

@@ -381,6 +381,23 @@ test('an error under the status of a success is one: told without what it gives 
   }
 });
 
+test('an answer tells its cost in a header if it has 256 KiB at most, and is charged the same if it has more', async () => {
+  const sized = (bytes) => {
+    const json = chatAnswer();
+    json.choices[0].message.content = '';
+    json.choices[0].message.content = 'x'.repeat(bytes - JSON.stringify(json).length);
+    return JSON.stringify(json);
+  };
+  const cost = costOf({ input: 7, output: 2 }, PRICE);
+  for (const [bytes, header] of [[256 * 1024, formatCoins(cost)], [256 * 1024 + 1, null]]) {
+    const json = sized(bytes);
+    for (const answer of [answerOf('200 OK\r\nContent-Type: application/json', json), chunkedAnswer('application/json', [json.slice(0, 100_000), json.slice(100_000)])]) {
+      const { response, text, row } = await told(answer);
+      assert.deepEqual([text === json, response.headers.get('x-lumen-cost'), BigInt(row.cost)], [true, header, cost], `${bytes}`);
+    }
+  }
+});
+
 // ---- half a usage --------------------------------------------------------------------------------------------------
 
 const TWELVE = 'Twelve bytes';  // 3 tokens, as estimates go
