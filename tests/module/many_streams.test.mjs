@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import http2 from 'node:http2';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
@@ -25,24 +26,30 @@ const chunk = (text) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
 
 let stack;
 let h2Port;
+let tightPort;  // on which nginx's sockets hold little, so that a reader that does not read is soon felt
 let endpoint;
+let storyteller;
 before(async () => {
   h2Port = await freePort();
+  tightPort = await freePort();
   endpoint = await startEndpoint();
+  storyteller = await startStoryteller();
   stack = await startStack({
     name: 'many_streams',
     workers: 1,
     models: ([server]) => [
       { name: 'open', access: 'allowed', output_cost_per_million: 1, endpoints: [{ id: 'open-1', url: `${endpoint.url}/v1` }] },
+      { name: 'story', access: 'allowed', output_cost_per_million: 1, endpoints: [{ id: 'story-1', url: `${storyteller.url}/v1` }] },
       { name: 'long', access: 'allowed', output_cost_per_million: 1, endpoints: [{ id: 'long-1', url: `${server}/misbehave/tokens-60000/v1` }] },
       { name: 'demo', access: 'allowed', output_cost_per_million: 1, endpoints: [{ id: 'demo-1', url: `${server}/v1` }] },
     ],
     nginx: (file, text) => text.replace('worker_connections 16384;', 'worker_connections 19500;')
-      .replace(/(listen 127\.0\.0\.1:\d+);/, `$1 backlog=1024;\n        listen 127.0.0.1:${h2Port} http2;`),
+      .replace(/(listen 127\.0\.0\.1:\d+);/, `$1 backlog=1024;\n        listen 127.0.0.1:${h2Port} http2;\n        listen 127.0.0.1:${tightPort} sndbuf=32k;`),
   });
 });
 after(async () => {
   endpoint?.close();
+  storyteller?.close();
   await stack?.stop();
 });
 
@@ -72,6 +79,28 @@ async function startEndpoint() {
     finish: () => { for (const socket of open) socket.end(`${chunk(REST)}0\r\n\r\n`); },
     close: () => { for (const socket of open) socket.destroy(); server.close(); },
   };
+}
+
+/// What the storyteller says to each who asks: its own number, in pieces of many lengths.
+const STORY_EVENTS = 1500;
+const storyEvent = (number, i, usage) => `data: ${JSON.stringify({ id: `story-${number}`, choices: [{ index: 0, delta: { content: `${number}.${i} ${'x'.repeat((number * 31 + i * 7) % 900)}` } }], ...usage })}\n\n`;
+const story = (number, usage) => Array.from({ length: STORY_EVENTS }, (_, i) => storyEvent(number, i, usage));
+
+async function startStoryteller() {
+  const server = http.createServer(async (request, response) => {
+    let asked = '';
+    for await (const part of request) asked += part;
+    if (request.method === 'GET') return response.end();  // a probe
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const number = Number(JSON.parse(asked).messages[0].content);
+    for (const text of story(number, { usage: null })) {
+      if (!response.write(text)) await once(response, 'drain');
+    }
+    response.end(`data: ${JSON.stringify({ choices: [], usage: { prompt_tokens: 1, completion_tokens: STORY_EVENTS, total_tokens: 1 + STORY_EVENTS } })}\n\ndata: [DONE]\n\n`);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { url: `http://127.0.0.1:${server.address().port}`, close: () => { server.closeAllConnections(); server.close(); } };
 }
 
 const BODY = JSON.stringify(chatBody({ model: 'open', stream: true, messages: [{ role: 'user', content: 'Tell me a story.' }] }));
@@ -210,6 +239,36 @@ test('readers that do not read cost the gate a bounded memory, hold up nobody, a
   for (const { bytes, end } of texts) {
     assert.ok(bytes > 5_000_000);
     assert.match(end, /data: \[DONE\]/);
+  }
+  await noneRunning(account);
+});
+
+test('what streams are read into is shared: each client gets its own story to the byte, whether it reads at once, late or never for a while', async () => {
+  const tellers = 24;
+  const { account, key } = await stack.newAccount({ max: '1000' });
+  const slow = (number) => number % 2 === 0;
+  const ask = (number) => new Promise((resolve, reject) => {
+    const request = http.request({
+      host: '127.0.0.1', port: tightPort, method: 'POST', path: '/v1/chat/completions', agent: false,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    });
+    request.on('error', reject).on('response', resolve);
+    request.end(JSON.stringify(chatBody({ model: 'story', stream: true, messages: [{ role: 'user', content: String(number) }] })));
+  });
+  const read = async (response) => {
+    let text = '';
+    for await (const part of response.setEncoding('utf8')) text += part;
+    return text;
+  };
+  const answers = await Promise.all(Array.from({ length: tellers }, (_, number) => ask(number)));
+  const texts = new Map();
+  const quick = answers.map(async (answer, number) => { if (!slow(number)) texts.set(number, await read(answer)); });
+  await Promise.all(quick);
+  await waitFor('all to be through but those that do not read', async () => (await stack.wallet(account)).running === BigInt(tellers / 2));
+  await Promise.all(answers.map(async (answer, number) => { if (slow(number)) texts.set(number, await read(answer)); }));
+  for (const [number, text] of texts) {
+    const told = text.replace(/: lumen cost=\S+ request=\S+\n\n/, '');
+    assert.ok(told === `${story(number).join('')}data: [DONE]\n\n`, `story ${number}`);
   }
   await noneRunning(account);
 });
