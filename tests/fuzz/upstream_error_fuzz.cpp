@@ -21,5 +21,10 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         fuzz::require(!document["error"]["code"].get(code) && (code.is_null() || code.is_string()),
                       "a code is text or null");
     }
+    // Under the status of a success it is looked at in the same way, and its words are those of an error.
+    const std::string_view answer = fuzz::text_of(data, size);
+    const std::string message = upstream_error_message(answer);
+    fuzz::require(message.size() <= kMostBytes && !gives_away(message), "a message gives nothing away");
+    if (is_error_answer(answer)) fuzz::require(answer.find('{') != std::string_view::npos, "an error is an object");
     return 0;
 }
