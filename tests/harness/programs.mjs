@@ -1,4 +1,5 @@
 // What a build made, where it is, and copies of it that the server user can reach.
+import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, cpSync, existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { checkout, makeServerDir } from './machine.mjs';
@@ -14,6 +15,12 @@ const GATE = 'ngx_http_lumen_module.so';
 
 /// The machine's nginx, or another one (LUMEN_NGINX) with the gate that was built for it (LUMEN_GATE).
 export const nginxProgram = process.env.LUMEN_NGINX || 'nginx';
+
+/// Versions as nginx writes them: "1.29.0".
+export function nginxIsOlder(than) {
+  const version = /nginx version: \w+\/([\d.]+)/.exec(spawnSync(nginxProgram, ['-v'], { encoding: 'utf8' }).stderr)[1];
+  return version.localeCompare(than, 'en', { numeric: true }) < 0;
+}
 
 /// name → path in a build directory.
 export function builtPrograms(buildDir) {

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildDir } from '../harness/machine.mjs';
-import { builtPrograms, nginxProgram } from '../harness/programs.mjs';
+import { builtPrograms, nginxIsOlder, nginxProgram } from '../harness/programs.mjs';
 
 let dir;
 before(() => {
@@ -96,11 +96,9 @@ const REFUSED = [
   { row: 'a status page with a parameter', parts: { location: 'lumen on; lumen_status json;' }, says: 'invalid number of arguments in "lumen_status" directive' },
   { row: 'drain of no time', parts: { location: 'lumen on; lumen_drain_aborted later;' }, says: '"lumen_drain_aborted" directive invalid value' },
 ];
-const version = /nginx version: \w+\/([\d.]+)/.exec(spawnSync(nginxProgram, ['-v'], { encoding: 'utf8' }).stderr)[1];
-const isOlder = (than) => version.localeCompare(than, 'en', { numeric: true }) < 0;
-for (const { row, parts } of REFUSED.filter(({ until }) => until && !isOlder(until)))
+for (const { row, parts } of REFUSED.filter(({ until }) => until && !nginxIsOlder(until)))
   test(`accepted: ${row}`, () => assert.ok(check(parts).ok));
-for (const { row, parts, says } of REFUSED.filter(({ until }) => !until || isOlder(until))) {
+for (const { row, parts, says } of REFUSED.filter(({ until }) => !until || nginxIsOlder(until))) {
   test(`refused: ${row}`, () => {
     const { ok, output } = check(parts);
     assert.ok(!ok, 'it was accepted');

@@ -4,6 +4,7 @@ import http from 'node:http';
 import { after, before, test } from 'node:test';
 import { costOf, formatCoins, parseCoins } from '../harness/coins.mjs';
 import { waitFor } from '../harness/machine.mjs';
+import { nginxIsOlder } from '../harness/programs.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { startModelServer } from './model_servers.mjs';
 import { chatAnswer, chunkedAnswer, startRawEndpoint } from './scripted_endpoint.mjs';
@@ -339,8 +340,10 @@ test('an endpoint gives nginx no orders, and its words for a status reach nobody
 });
 
 test('an answer that is none of a model call is an error at once, wherever it leads to', async () => {
-  // Each is followed by nothing: a body, or another answer, is not waited for.
-  for (const status of ['100 Continue', '101 Switching Protocols', '103 Early Hints', '204 No Content', '301 Moved', '302 Found', '304 Not Modified', '307 Temporary Redirect', '308 Permanent Redirect']) {
+  // Each is followed by nothing: a body, or another answer, is not waited for. Since 1.29 nginx itself reads on behind
+  // what only comes before an answer.
+  const interim = nginxIsOlder('1.29') ? ['100 Continue', '103 Early Hints'] : [];
+  for (const status of [...interim, '101 Switching Protocols', '204 No Content', '301 Moved', '302 Found', '304 Not Modified', '307 Temporary Redirect', '308 Permanent Redirect']) {
     const { response, text, row } = await told(answerOf(`${status}\r\nLocation: http://gpu7.internal:8000/v1\r\nContent-Type: application/json`, ''));
     assert.deepEqual([response.status, JSON.parse(text).error.code, row.cost], [502, 'upstream_error', '0'], status);
     assert.ok(![...response.headers].flat().join().includes('gpu7'), status);
