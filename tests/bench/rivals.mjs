@@ -87,7 +87,8 @@ export async function luaNginx(stack, key) {
             local request = format("%08x-%04x-7%03x-8%03x-%012x", random(0, 0x7fffffff), random(0, 0xffff),
                 random(0, 0xfff), random(0, 0xfff), random(0, 0x7fffffff))
             local reply = ask(admit, request)
-            if not reply or reply:sub(1, 2) ~= "OK" then return ngx.exit(503) end
+            -- The rates of an account that has any stand before the word.
+            if not reply or not reply:find("OK ", 1, true) then return ngx.exit(503) end
             ngx.ctx.request = request
         end
         function lumen_settle()
