@@ -1,7 +1,7 @@
 // ./lumen bench: what the gate and the ledger cost on this machine, as ratios within one run (absolute numbers wander on
 // shared machines). Prints a table for people and writes the same as JSON.
 //
-//   node bench.mjs [gate|chunks|latency|half|streams|live|redis|instructions|memory|drain|rebuild …]      all without an argument
+//   node bench.mjs [gate|rates|chunks|latency|half|streams|live|redis|instructions|memory|drain|rebuild …]      all without an argument
 //   LUMEN_BENCH_SECONDS=4   of each measured run             LUMEN_BENCH_ROUNDS=5   pairs of runs
 import { execFileSync } from 'node:child_process';
 import { closeSync, fdatasyncSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
@@ -18,6 +18,7 @@ import { openStreams, readStreams } from './streams.mjs';
 const seconds = Number(process.env.LUMEN_BENCH_SECONDS ?? 4);
 const rounds = Number(process.env.LUMEN_BENCH_ROUNDS ?? 5);
 const CONNECTIONS = 128;  // enough that a worker never waits for one request's flush to disk
+const RATE_SHARES = [0.1, 0.3, 0.5, 0.7, 0.9];
 const STREAMS = 1000;
 const CHUNK_STREAMS = 50;
 const CHUNK_TOKENS = 150;
@@ -88,6 +89,36 @@ async function compare({ stack, key, sides }) {
     };
   }
   return result;
+}
+
+/// CPU per request of both at the same constant rates, alternating: parts of what the gate takes at most here. Where both
+/// run as fast as they can, bare nginx serves twice as many and so finds more to do at each look.
+async function rates() {
+  return withBoth(async ({ stack, bare, key }) => {
+    await stack.redis('CONFIG', 'SET', 'appendfsync', 'everysec');
+    const full = await wrk({ url: `${stack.url}/v1/chat/completions`, key, connections: CONNECTIONS, seconds });
+    const run = async (side, rate) => {
+      const worker = new Worker(side.workers()[0]);
+      const before = worker.cpuNs();
+      const load = await openLoop({ url: side.url, key, rate, seconds, connections: CONNECTIONS });
+      return (worker.cpuNs() - before) / 1000 / load.requests;
+    };
+    const result = {};
+    for (const share of RATE_SHARES) {
+      const rate = Math.round(share * full.requests / full.seconds);
+      await run(bare, rate);
+      const pairs = [];
+      for (let i = 0; i < rounds; i++) pairs.push({ bare: await run(bare, rate), gate: await run(stack, rate) });
+      const ratios = pairs.map((pair) => pair.gate / pair.bare);
+      result[`at_${share * 100}_percent`] = {
+        requests_per_s: rate,
+        bare_us_per_request: median(pairs.map((pair) => pair.bare)),
+        gate_us_per_request: median(pairs.map((pair) => pair.gate)),
+        ratio: median(ratios), ratio_lowest: Math.min(...ratios), ratio_highest: Math.max(...ratios),
+      };
+    }
+    return result;
+  });
 }
 
 /// CPU for each chunk of streams that come token by token, alternating.
@@ -239,7 +270,7 @@ function program(name, ...args) {
 }
 
 const benches = {
-  gate, chunks, latency, half, streams, live,
+  gate, rates, chunks, latency, half, streams, live,
   redis: program('redis_cost'), instructions: program('redis_cost', '--instructions'), memory: program('redis_memory'), drain: program('drain_rate'), rebuild: program('rebuild_rate'),
 };
 
