@@ -37,7 +37,7 @@ function createToken(instance) {
 export async function runMainJob(instance, access) {
   const model = await firstModel(instance, access);
   await seeRefusal(instance);
-  const response = await ask(instance, access, model.id);
+  const response = await askUntilServed(instance, access, model.id);
   const body = await response.json();
   if (!response.ok) throw new Error(`the gate answered ${response.status}: ${JSON.stringify(body)}`);
 
@@ -75,10 +75,20 @@ async function firstModel(instance, access) {
 
 /// A gate that lets everybody through does all else as well as one that works (L9).
 async function seeRefusal(instance) {
-  const response = await ask(instance, { key: 'no-key-of-anybody' }, 'any');
+  const response = await askUntilServed(instance, { key: 'no-key-of-anybody' }, 'any');
   const code = (await response.json().catch(() => ({}))).error?.code;
   if (response.status !== 401 || code !== 'invalid_api_key')
     throw new Error(`the gate answered a call with a key of nobody with ${response.status} instead of 401 invalid_api_key`);
+}
+
+/// Where Redis has just been started again, a gate says 503 until admind has looked at the bucket.
+function askUntilServed(instance, access, model) {
+  return waitFor('the gate to serve', async () => {
+    const response = await ask(instance, access, model);
+    if (response.status !== 503) return response;
+    await response.text();
+    return false;
+  });
 }
 
 function ask(instance, access, model) {
