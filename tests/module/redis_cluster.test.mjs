@@ -297,7 +297,19 @@ test('requests of one turn, more than a call takes, are all refused at once whil
   await waitFor('nothing to be held', async () => (await stack.wallet(account)).held === 0n);
 });
 
+/// What a test before this one has moved or killed is in force again.
+function everyBucketInService() {
+  return waitFor('the doctor to see every bucket in service', () => {
+    try {
+      return stack.instance.admind.run('doctor') !== '';
+    } catch (error) {
+      return !error.message.includes('out of service');
+    }
+  }, 60, 500);
+}
+
 test('a master is killed under load and its replica takes over: nothing that was told is lost or booked twice', async () => {
+  await everyBucketInService();
   const heard = await underLoad(stack, async (state) => {
     await waitFor('answers', () => state.answers > 20);
     const master = await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)));
@@ -319,14 +331,7 @@ test('a master is killed under load and its replica takes over: nothing that was
 });
 
 test('no node refused the gate or admind anything, whatever moved', async () => {
-  const { admind } = stack.instance;
-  await waitFor('the doctor to see every bucket in service', () => {
-    try {
-      return admind.run('doctor') !== '';
-    } catch (error) {
-      return !error.message.includes('out of service');
-    }
-  }, 60, 500);
+  await everyBucketInService();
   for (const node of cluster.nodes.filter(({ pid }) => pid !== null)) {
     const clients = await node.ask('CLIENT', 'LIST');
     for (const user of ['lumen-gate', 'lumen-admind']) assert.ok(clients.includes(`user=${user}`), `${user} came as its own user`);
