@@ -19,7 +19,7 @@ constexpr Statement kUseWindow{"use_window",
 
 /// The last `hours` as the book has them.
 UseWindow read_window(pqxx::transaction_base& transaction, AccountId account, std::int64_t hours) {
-    const auto row = exec_prepared(transaction, kUseWindow, account, hours)[0];
+    const auto row = exec_prepared1(transaction, kUseWindow, account, hours);
     return {hours, NanoCoins(row[0].as<std::int64_t>()), row[1].as<std::int64_t>(), row[2].as<std::int64_t>()};
 }
 

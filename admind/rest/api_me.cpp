@@ -74,7 +74,7 @@ Json notices_json(const NoticeSettings& site, bool mail, bool webhook) {
 
 Json me_json(const Call& call, pqxx::transaction_base& transaction, std::int64_t user, AccountId account,
              const RulesOfAccount& rules) {
-    const auto card = exec_prepared(transaction, kCard, user, account)[0];
+    const auto card = exec_prepared1(transaction, kCard, user, account);
     const auto name = card["name"].as<std::string>();
     const auto email = card["email"].as<std::string>();
     const AvatarChoice avatar = avatar_choice(call.settings, card["avatar"].as<std::string>());

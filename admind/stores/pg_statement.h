@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pqxx/pqxx>
+#include <type_traits>
 #include <utility>
 
 namespace lumen::admind {
@@ -25,6 +26,13 @@ template <typename... Arguments>
 pqxx::result exec_prepared(pqxx::transaction_base& transaction, const Statement& statement, Arguments&&... arguments) {
     prepare_once(transaction.conn(), statement);
     return transaction.exec_prepared(statement.name, std::forward<Arguments>(arguments)...);
+}
+
+/// Of one row; throws pqxx::unexpected_rows if there is none, or more.
+template <typename... Arguments>
+pqxx::row exec_prepared1(pqxx::transaction_base& transaction, const Statement& statement, Arguments&&... arguments) {
+    prepare_once(transaction.conn(), statement);
+    return transaction.exec_prepared1(statement.name, std::forward<Arguments>(arguments)...);
 }
 
 }  // namespace lumen::admind

@@ -9,6 +9,7 @@ namespace lumen::admind {
 namespace {
 
 constexpr Statement kTwice{"test_twice", "select 2 * $1::bigint"};
+constexpr Statement kUpTo{"test_up_to", "select * from generate_series(1, $1::bigint)"};
 constexpr Statement kBroken{"test_broken", "select 1 / $1::bigint"};
 
 class LedgerStatement : public PrivateLedger {
@@ -18,7 +19,7 @@ class LedgerStatement : public PrivateLedger {
     std::int64_t twice(std::int64_t value) {
         PgPool::Lease lease = one.acquire();
         pqxx::work transaction(*lease);
-        return exec_prepared(transaction, kTwice, value)[0][0].as<std::int64_t>();
+        return exec_prepared1(transaction, kTwice, value)[0].as<std::int64_t>();
     }
     std::int64_t backend() {
         PgPool::Lease lease = one.acquire();
@@ -43,6 +44,14 @@ TEST_F(LedgerStatement, is_prepared_once_and_outlives_transactions) {
     }
     EXPECT_EQ(twice(23), 46);
     EXPECT_EQ(prepared_here(), 1);
+}
+
+TEST_F(LedgerStatement, of_one_row_refuses_none_and_two) {
+    PgPool::Lease lease = one.acquire();
+    pqxx::work transaction(*lease);
+    EXPECT_EQ(exec_prepared1(transaction, kUpTo, 1)[0].as<int>(), 1);
+    EXPECT_THROW(exec_prepared1(transaction, kUpTo, 0), pqxx::unexpected_rows);
+    EXPECT_THROW(exec_prepared1(transaction, kUpTo, 2), pqxx::unexpected_rows);
 }
 
 TEST_F(LedgerStatement, is_known_again_after_the_connection_was_lost) {
