@@ -34,6 +34,17 @@ bool is_printable(std::string_view text) noexcept {
     });
 }
 
+/// FNV-1a.
+std::uint32_t connection_kind(bool https, std::string_view host) noexcept {
+    std::uint32_t hash = 0x811C9DC5U;
+    const auto mix = [&hash](std::string_view text) {
+        for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x01000193U;
+    };
+    mix(https ? "https" : "http");
+    mix(host);
+    return hash;
+}
+
 /// Builds one catalogue out of one document; what is wrong is in `fault`.
 class CatalogueReader {
  public:
@@ -165,6 +176,7 @@ class CatalogueReader {
             endpoint.https = url->https;
             endpoint.host = std::move(url->host);
             endpoint.path_prefix = std::move(url->path_prefix);
+            endpoint.connection_kind = connection_kind(endpoint.https, endpoint.host);
         } else {
             object.wrong("url", "must be http(s)://host[:port][/path]");
         }

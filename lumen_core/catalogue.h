@@ -50,6 +50,8 @@ struct CatalogueEndpoint {
     bool https = false;
     std::string host;         ///< for Host, SNI and certificate checks, without port unless it is not the default
     std::string path_prefix;  ///< "/v1": what the request path starts with there
+    /// Of scheme and host: connections of endpoints that differ in it are not shared, also to one address (T39).
+    std::uint32_t connection_kind = 0;
     std::vector<EndpointAddress> addresses;  ///< resolved by admind
     std::string upstream_model;              ///< the model's name there
     std::string credential;                  ///< unsealed by the reader; empty: no Authorization is sent

@@ -1,36 +1,12 @@
 #include "lumen_core/counted_string.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #include <algorithm>
 #include <cstddef>
 
+#include "lumen_core/json_strings.h"
+
 namespace lumen {
 namespace {
-
-bool is_special(char c) noexcept {
-    return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
-}
-
-/// The first byte that is not plain text, or `end`. Pieces of text are short: for them a call of the library takes
-/// longer than the search.
-const char* first_special(const char* at, const char* end) noexcept {
-#if defined(__SSE2__)
-    const __m128i quotes = _mm_set1_epi8('"');
-    const __m128i backslashes = _mm_set1_epi8('\\');
-    const __m128i last_control = _mm_set1_epi8(0x1F);
-    for (; end - at >= static_cast<std::ptrdiff_t>(sizeof quotes); at += sizeof quotes) {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-        const __m128i controls = _mm_cmpeq_epi8(_mm_max_epu8(bytes, last_control), last_control);
-        const __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(bytes, backslashes));
-        const auto mask = static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(controls, marks)));
-        if (mask != 0) return at + __builtin_ctz(mask);
-    }
-#endif
-    return std::find_if(at, end, is_special);
-}
 
 bool is_hex(char c) noexcept {
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
@@ -52,7 +28,7 @@ CountedString count_string(const char* at, const char* end) noexcept {
     CountedString counted;
     const char* const begin = at;
     for (;;) {
-        const char* const special = first_special(at, end);
+        const char* const special = first_stop<StopAt::control_characters>(at, end);
         counted.bytes += static_cast<std::uint64_t>(special - at);
         at = special;
         if (at == end || *at == '"') break;

@@ -141,18 +141,6 @@ std::size_t untried(const Request& request) noexcept {
     return left;
 }
 
-/// FNV-1a over what makes a connection to this endpoint usable for no other: keepalive compares addresses by bytes, so
-/// these bytes become part of the address (T39).
-std::uint32_t generation_of(const CatalogueEndpoint& endpoint) noexcept {
-    std::uint32_t hash = 0x811C9DC5U;
-    const auto mix = [&hash](std::string_view text) {
-        for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x01000193U;
-    };
-    mix(endpoint.https ? "https" : "http");
-    mix(endpoint.host);
-    return hash;
-}
-
 /// What nginx connects to, in the request's pool.
 struct PeerAddress {
     ngx_str_t name;  ///< read again when the access log is written (T43)
@@ -161,24 +149,25 @@ struct PeerAddress {
         sockaddr_in ipv4;
         sockaddr_in6 ipv6;
     } socket;
-    std::uint32_t generation;  ///< must follow an IPv6 address without a gap
+    /// keepalive compares addresses by bytes, so these become part of them (T39): behind an IPv6 address without a gap.
+    std::uint32_t connection_kind;
 };
-static_assert(offsetof(PeerAddress, generation) == offsetof(PeerAddress, socket) + sizeof(sockaddr_in6));
+static_assert(offsetof(PeerAddress, connection_kind) == offsetof(PeerAddress, socket) + sizeof(sockaddr_in6));
 
-socklen_t fill_socket(PeerAddress& peer, const EndpointAddress& address, std::uint32_t generation) noexcept {
+socklen_t fill_socket(PeerAddress& peer, const EndpointAddress& address, std::uint32_t connection_kind) noexcept {
     if (address.ipv6) {
         sockaddr_in6& ipv6 = peer.socket.ipv6 = {};
         ipv6.sin6_family = AF_INET6;
         ipv6.sin6_port = htons(address.port);
         std::memcpy(&ipv6.sin6_addr, address.ip.data(), sizeof ipv6.sin6_addr);
-        peer.generation = generation;
-        return sizeof ipv6 + sizeof generation;
+        peer.connection_kind = connection_kind;
+        return sizeof ipv6 + sizeof connection_kind;
     }
     sockaddr_in& ipv4 = peer.socket.ipv4 = {};
     ipv4.sin_family = AF_INET;
     ipv4.sin_port = htons(address.port);
     std::memcpy(&ipv4.sin_addr, address.ip.data(), sizeof ipv4.sin_addr);
-    std::memcpy(ipv4.sin_zero, &generation, sizeof generation);
+    std::memcpy(ipv4.sin_zero, &connection_kind, sizeof connection_kind);
     return sizeof ipv4;
 }
 
@@ -191,7 +180,7 @@ ngx_int_t set_address(ngx_peer_connection_t* pc, ngx_http_request_t* r, const Ca
     if (peer == nullptr || text == nullptr) return NGX_ERROR;
     std::memcpy(text, address.text.data(), address.text.size());
     peer->name = {address.text.size(), text};
-    pc->socklen = fill_socket(*peer, address, generation_of(endpoint));
+    pc->socklen = fill_socket(*peer, address, endpoint.connection_kind);
     pc->sockaddr = &peer->socket.any;
     pc->name = &peer->name;
     return NGX_OK;

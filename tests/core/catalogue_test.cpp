@@ -114,6 +114,7 @@ TEST(catalogue, golden_endpoints_are_with_their_models) {
     EXPECT_TRUE(gpu2.https);
     EXPECT_EQ(gpu2.host, "models.example.edu");
     EXPECT_EQ(gpu2.path_prefix, "/llama/v1");
+    EXPECT_NE(gpu2.connection_kind, gpu1.connection_kind) << "another scheme and host";
     EXPECT_EQ(texts_of(gpu2.addresses), (std::vector<std::string>{"192.0.2.7:443", "[2001:db8::7]:443"}));
     EXPECT_EQ(gpu2.credential, "upstream-key-of-gpu2");
     EXPECT_EQ(gpu2.weight, 100u);
