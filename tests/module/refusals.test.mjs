@@ -354,7 +354,7 @@ test('malformed amount', async () => {
 test('strict and beyond all measure, beside a running request: never, and no fault of ours', async () => {
   openAI();
   const { account, key } = await stack.newAccount({ mode: 'strict' });
-  await stack.modelServers[0].behave('slow-1000');
+  await stack.modelServers[0].behave('slow-2500');
   try {
     const slow = chat(key, chatBody({ max_tokens: 10 }));
     await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
