@@ -38,7 +38,11 @@ wait_for() {
     done
     fail "waited in vain for $what ($tries tries)"
 }
-free_port() { node -e 'const s=require("net").createServer().listen(0,"127.0.0.1",()=>{console.log(s.address().port);s.close()})'; }
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+free_ports() {  # COUNT
+    node --input-type=module -e 'const { freePort } = await import(process.argv[1]);
+        for (let i = 0; i < Number(process.argv[2]); i++) console.log(await freePort())' "$here/../harness/machine.mjs" "$1"
+}
 
 # ---- installed -------------------------------------------------------------------------------------------------------
 inside dpkg -i /tmp/gate.deb /tmp/admind.deb >"$root/tmp/dpkg.log" 2>&1 || fail "dpkg -i"
@@ -54,7 +58,7 @@ if grep -q lumen-admind "$root/tmp/unit.log"; then fail "the unit: $(cat "$root/
 echo installed
 
 # ---- configured ------------------------------------------------------------------------------------------------------
-gate_port=$(free_port) admind_port=$(free_port) model_port=$(free_port) redis_port=$(free_port)
+{ read -r gate_port && read -r admind_port && read -r model_port && read -r redis_port; } < <(free_ports 4)
 # shellcheck disable=SC2016 # the shell inside expands it
 inside runuser -u postgres -- bash -c 'bin=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1)
     $bin/initdb -D /tmp/pg -A trust --no-sync >/tmp/initdb.log && $bin/pg_ctl -D /tmp/pg -w -o "-c listen_addresses= -k /tmp -c fsync=on" -l /tmp/pg.log start >/dev/null &&
