@@ -23,6 +23,7 @@
 //                                                      held against the served OpenAPI document
 //   sql(text, parameters) → rows of strings            redis(...command) → reply
 //   wallet(account) → {balance, held, running, seq}    nano-coins as BigInt, as Redis has them
+//   waitForHold(account, request) → its wallet         once one request runs; an error if `request`, a promise, ends before
 //   ledger(requestId) → rows of ledger_events          once they are drained
 //   modelServers[i]               .url .behave(words) .report() .resetCounts() .kill() .start()
 //   server(name)                  postgres, redis, admind, nginx, model0 …: .pid .start() .stop() .kill(signal)
@@ -197,6 +198,17 @@ class Stack {
     const fields = await this.redis('HMGET', `{b${bucket}}:a:${account}`, 'bal', 'held', 'nh', 'seq');
     const [balance, held, running, seq] = fields.map((value) => BigInt(value ?? 0));
     return { balance, held, running, seq };
+  }
+
+  async waitForHold(account, request) {
+    let ended;
+    Promise.resolve(request).then((answer) => { ended = answer?.status ?? answer; }, (error) => { ended = error; });
+    return waitFor('the request to hold coins', async () => {
+      const wallet = await this.wallet(account);
+      if (wallet.running === 1n) return wallet;
+      if (ended !== undefined) throw new Error(`the request ended before it held coins, with ${ended}`);
+      return false;
+    });
   }
 
   /// Rows of a request, once its first is in the book.

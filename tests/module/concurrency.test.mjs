@@ -14,13 +14,12 @@ after(() => stack?.stop());
 
 /// What one request of this suite holds, learnt from one that runs.
 async function holdOfOne(mode) {
+  await stack.modelServers[0].behave('held');
   const { account, key } = await stack.newAccount({ max: '1000', mode });
   const one = new Connections(stack.url, 1);
   const answer = one.post(0, '/v1/chat/completions', key, chatBody({ max_tokens: MAX_TOKENS }));
-  const { held } = await waitFor('the hold', async () => {
-    const wallet = await stack.wallet(account);
-    return wallet.running === 1n && wallet;
-  });
+  const { held } = await stack.waitForHold(account, answer);
+  await stack.modelServers[0].behave('');
   assert.equal((await answer).status, 200);
   one.close();
   return held;
@@ -31,10 +30,18 @@ function asCoins(amount) {
 }
 
 /// All at once, while none can end before the last has been decided about.
-async function rush(key) {
+async function rush({ account, key }) {
+  await stack.modelServers[0].behave('held');
   const connections = new Connections(stack.url, REQUESTS);
-  const answers = await Promise.all(connections.agents.map((_, i) =>
-    connections.post(i, '/v1/chat/completions', key, chatBody({ max_tokens: MAX_TOKENS }))));
+  let refused = 0;
+  const asked = connections.agents.map((_, i) =>
+    connections.post(i, '/v1/chat/completions', key, chatBody({ max_tokens: MAX_TOKENS })).then((answer) => {
+      if (answer.status !== 200) refused++;
+      return answer;
+    }));
+  await waitFor('each to be decided about', async () => refused + Number((await stack.wallet(account)).running) === REQUESTS);
+  await stack.modelServers[0].behave('');
+  const answers = await Promise.all(asked);
   connections.close();
   return answers;
 }
@@ -50,35 +57,31 @@ const sum = (amounts) => amounts.reduce((total, amount) => total + amount, 0n);
 const costs = (answers) => answers.map((answer) => nano(answer.headers['x-lumen-cost']));
 
 test('strict admits exactly the requests whose holds fit', async () => {
-  await stack.modelServers[0].behave('slow-1500');
   const hold = await holdOfOne('strict');
   const fitting = 137n;
   const start = hold * fitting + hold / 2n;
-  await stack.modelServers[0].behave('slow-8000');
-  const { account, key } = await stack.newAccount({ max: asCoins(start), mode: 'strict' });
-  const answers = await rush(key);
+  const owner = await stack.newAccount({ max: asCoins(start), mode: 'strict' });
+  const answers = await rush(owner);
   const admitted = answers.filter((answer) => answer.status === 200);
   const refused = answers.filter((answer) => answer.status !== 200);
   assert.equal(BigInt(admitted.length), fitting);
   assert.ok(refused.every((answer) => answer.status === 429 && codeOf(answer) === 'balance_held'), refused[0]?.body);
-  const wallet = await settled(account);
+  const wallet = await settled(owner.account);
   assert.equal(wallet.held, 0n);
   assert.equal(wallet.balance, start - sum(costs(admitted)));
   assert.ok(wallet.balance >= 0n);
 });
 
 test('soft admits while coins are free, and overspends by one hold at most', async () => {
-  await stack.modelServers[0].behave('slow-1500');
   const hold = await holdOfOne('soft');
   const wholeHolds = 90n;
   const start = hold * wholeHolds + hold / 2n;
-  await stack.modelServers[0].behave('slow-8000');
-  const { account, key } = await stack.newAccount({ max: asCoins(start), mode: 'soft' });
-  const answers = await rush(key);
+  const owner = await stack.newAccount({ max: asCoins(start), mode: 'soft' });
+  const answers = await rush(owner);
   const admitted = answers.filter((answer) => answer.status === 200);
   assert.equal(BigInt(admitted.length), wholeHolds + 1n);
   assert.ok(answers.filter((answer) => answer.status !== 200).every((answer) => codeOf(answer) === 'balance_held'));
-  const wallet = await settled(account);
+  const wallet = await settled(owner.account);
   const overHold = sum(costs(admitted).map((cost) => (cost > hold ? cost - hold : 0n)));
   assert.ok(wallet.balance >= -(hold + overHold), `balance ${wallet.balance}, hold ${hold}`);
   assert.equal(wallet.balance, start - sum(costs(admitted)));

@@ -25,7 +25,7 @@ before(async () => {
     models: ([server]) => [
       { name: 'demo', ...price, endpoints: [{ id: 'demo-1', url: `${server}/v1` }] },
       { name: 'slow', ...price, endpoints: [{ id: 'slow-1', url: `${server}/misbehave/slow-300+pace-20/v1` }] },
-      { name: 'held', ...price, endpoints: [{ id: 'held-1', url: `${server}/misbehave/slow-3000/v1` }] },
+      { name: 'held', ...price, endpoints: [{ id: 'held-1', url: `${server}/v1` }] },
       { name: 'broken', ...price, endpoints: [{ id: 'broken-1', url: `${broken.url}/v1` }] },
       { name: 'half', ...price, endpoints: [{ id: 'half-1', url: `${broken.url}/v1` }, { id: 'half-2', url: `${good.url}/v1` }] },
       { name: 'busy', ...price, endpoints: [{ id: 'busy-1', url: `${server}/misbehave/429-retry-20/v1` }] },
@@ -199,6 +199,7 @@ test('L21: an endpoint that rests says why and until when, in metric, status pag
 });
 
 test('coins held and requests in flight are there while they run, and gone afterwards', async () => {
+  await stack.modelServers[0].behave('held');
   const running = ask('held');
   const held = await waitFor('the hold in the metric', async () => {
     const value = Number(/^lumen_coins_held (\S+)$/m.exec(await metrics())[1]);
@@ -208,6 +209,7 @@ test('coins held and requests in flight are there while they run, and gone after
   const now = await status();
   assert.equal(now.endpoints.find(({ name }) => name === 'held-1').in_flight, 1);
   assert.equal(Number(now.coins_held), held);
+  await stack.modelServers[0].behave('');
   await running;
   await waitFor('nothing to be held', async () => /^lumen_coins_held 0$/m.test(await metrics()));
   assert.equal((await status()).endpoints.find(({ name }) => name === 'held-1').in_flight, 0);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { buildDir, freePort, makeServerDir, obstacleTo } from '../harness/machine.mjs';
+import { buildDir, freePort, makeServerDir, obstacleTo, waitFor } from '../harness/machine.mjs';
 import { builtPrograms, installPrograms } from '../harness/programs.mjs';
 import { ModelServer } from '../harness/servers.mjs';
 
@@ -106,6 +106,23 @@ test('slow-N waits before the first byte', async () => {
   const began = performance.now();
   await (await ask({}, { behaviour: 'slow-150' })).text();
   assert.ok(performance.now() - began >= 150);
+});
+
+test('held answers wait until the mode is set again; whether it is alive is told all the while', async () => {
+  let answered = 0;
+  await server.behave('held');
+  const held = Array.from({ length: 3 }, async () => {
+    const response = await ask({});
+    await response.text();
+    answered++;
+    return response.status;
+  });
+  await waitFor('all to be asked', async () => (await server.report()).open_connections >= held.length);
+  assert.equal((await fetch(`${server.url}/health`)).status, 200);
+  await new Promise((resolve) => { setTimeout(resolve, 100); });
+  assert.equal(answered, 0);
+  await server.behave('');
+  assert.deepEqual(await Promise.all(held), [200, 200, 200]);
 });
 
 test('garbage is no JSON, huge is huge, refuse and hang give no answer', async () => {

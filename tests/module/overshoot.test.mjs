@@ -27,7 +27,7 @@ before(async () => {
     name: 'overshoot',
     models: ([server]) => [
       { ...priced, name: 'greedy', endpoints: [{ id: 'greedy-1', url: `${greedy.url}/v1` }] },
-      { ...priced, name: 'long', endpoints: [{ id: 'long-1', url: `${server}/misbehave/slow-500+tokens-6000/v1` }] },
+      { ...priced, name: 'long', endpoints: [{ id: 'long-1', url: `${server}/misbehave/tokens-6000/v1` }] },
       { ...priced, name: 'fast', endpoints: [{ id: 'fast-1', url: `${server}/misbehave/tokens-6000/v1` }] },
     ],
   });
@@ -80,12 +80,17 @@ test('strict: a thousand words at once do not pass zero either', async () => {
 test('soft: the worst overshoot is one hold and what each running request costs beyond its own', async (t) => {
   const { account, key } = await stack.newAccount({ max: '1.3' });
   const ask = () => stack.post('/v1/chat/completions', { model: 'long', messages: [{ role: 'user', content: 'Tell me.' }] }, { key });
+  await stack.modelServers[0].behave('held');
   const first = ask();
-  const hold = (await waitFor('the first hold', async () => {
-    const wallet = await stack.wallet(account);
-    return wallet.running === 1n && wallet;
-  })).held;
-  const answers = await Promise.all([first, ...Array.from({ length: 9 }, ask)]);
+  const hold = (await stack.waitForHold(account, first)).held;
+  let refused = 0;
+  const others = Array.from({ length: 9 }, () => ask().then((answer) => {
+    if (answer.status !== 200) refused++;
+    return answer;
+  }));
+  await waitFor('each to be decided about', async () => refused + Number((await stack.wallet(account)).running) === others.length + 1);
+  await stack.modelServers[0].behave('');
+  const answers = await Promise.all([first, ...others]);
   const statuses = answers.map(({ status }) => status);
   const served = statuses.filter((status) => status === 200).length;
   const texts = await Promise.all(answers.map((answer) => answer.json()));

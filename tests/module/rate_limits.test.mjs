@@ -16,7 +16,6 @@ before(async () => {
     settings: { rate_limiting: { limit: '2 per 10 seconds; 1000 per day', tokens: `${TOKENS} per 5 seconds` } },
     models: ([server]) => [
       { name: 'demo', ...price, endpoints: [{ id: 'demo-1', url: `${server}/v1` }] },
-      { name: 'slow', ...price, endpoints: [{ id: 'slow-1', url: `${server}/misbehave/slow-2000/v1` }] },
     ],
   });
 });
@@ -94,9 +93,11 @@ test('too many requests: 429 with the same headers, and after the wait that was 
 test('too many tokens: 429 of type tokens, and after the wait that was told the same request passes', async () => {
   const { account, key } = await stack.newAccount();
   const most = { max_tokens: TOKENS - 200 };
-  const slow = ask(key, { model: 'slow', ...most });
-  await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
+  await stack.modelServers[0].behave('held');
+  const slow = ask(key, most);
+  await stack.waitForHold(account, slow);
   const refused = await ask(key, most);
+  await stack.modelServers[0].behave('');
   assert.equal(refused.status, 429);
   assert.equal(refused.error.type, 'tokens');
   assert.equal(refused.error.code, 'rate_limit_exceeded');

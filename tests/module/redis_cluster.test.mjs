@@ -168,21 +168,21 @@ test('a request that ends when the keys its settle writes to are gone, and its h
   const source = await cluster.ownerOf(slot);
   const bucket = `{b${String(bucketOf(account)).padStart(3, '0')}}`;
   const calls = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await source.ask('INFO', 'commandstats'))[1]);
-  await stack.modelServers[0].behave('slow-1000');
+  await stack.modelServers[0].behave('held');
   const asked = stack.post('/v1/chat/completions', chatBody(), { key });
-  await waitFor('the request to run', async () => (await stack.wallet(account)).running === 1n);
+  await stack.waitForHold(account, asked);
   let answer;
   await cluster.moveSlot(slot, await nodeWithout(slot), {
     first: [`${bucket}:events`, `${bucket}:done0`],
     between: async () => {
       if (answer) return;
+      await stack.modelServers[0].behave('');
       answer = await asked;
       await answer.text();
       const sent = await calls();
       await waitFor('the settle to be tried', async () => await calls() > sent);
     },
   });
-  await stack.modelServers[0].behave('');
   assert.equal(answer.status, 200);
   const cost = nano(answer.headers.get('x-lumen-cost'));
   const rows = await stack.ledger(answer.headers.get('x-request-id'));

@@ -42,12 +42,16 @@ after(async () => {
   }
 });
 
-/// Passes everything on; what Redis answers waits `delayMs` first.
+/// Passes everything on in its order; what Redis answers waits `delayMs` first.
 async function startSlowSocket(at, to) {
   const proxy = { delayMs: 0, close: () => server.close() };
   const server = net.createServer((gate) => {
     const redis = net.connect(to);
-    redis.on('data', (bytes) => setTimeout(() => gate.writable && gate.write(bytes), proxy.delayMs));
+    let before = Promise.resolve();  // what came earlier leaves earlier, also where the delay has become less
+    redis.on('data', (bytes) => {
+      const due = new Promise((resolve) => { setTimeout(resolve, proxy.delayMs); });
+      before = Promise.all([before, due]).then(() => gate.writable && gate.write(bytes));
+    });
     gate.on('data', (bytes) => redis.write(bytes));
     for (const [one, other] of [[gate, redis], [redis, gate]]) {
       one.on('error', () => {});
@@ -95,15 +99,16 @@ test('a Redis that is full: what runs is settled, nothing new is admitted, and a
   const { account, key } = await stack.newAccount();
   const ask = () => stack.post('/v1/chat/completions', chatBody(), { key });
   const [, room] = await stack.redis('CONFIG', 'GET', 'maxmemory');
-  await stack.modelServers[0].behave('slow-2500');
+  await stack.modelServers[0].behave('held');
   const running = ask();
-  await waitFor('the request to run', async () => (await stack.wallet(account)).running === 1n);
+  await stack.waitForHold(account, running);
   await stack.redis('CONFIG', 'SET', 'maxmemory', '1mb');
   try {
     const refused = await ask();
     assert.equal(refused.status, 503);
     assert.equal(refused.headers.get('retry-after'), '1');
     assert.equal((await refused.json()).error.code, 'billing_unavailable');
+    await stack.modelServers[0].behave('');
     const answer = await running;
     assert.equal(answer.status, 200, await answer.text());
     await waitFor('the settle', async () => (await stack.wallet(account)).running === 0n);

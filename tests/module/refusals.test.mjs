@@ -328,11 +328,12 @@ test('L26: only an unlimited wallet passes without coins', async () => {
 test('balance positive but all of it held by a running request', async () => {
   openAI();
   const { account, key } = await stack.newAccount({ max: '0.001' });
-  await stack.modelServers[0].behave('slow-2000');
+  await stack.modelServers[0].behave('held');
   try {
     const slow = chat(key, chatBody({ max_tokens: 500 }));
-    await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
+    await stack.waitForHold(account, slow);
     await wires.assertRefusedOnAll(() => chat(key), { status: 429, type: 'requests', code: 'balance_held', headers: { 'retry-after-ms': '250', ...RATES } });
+    await stack.modelServers[0].behave('');
     assert.equal((await slow).status, 200);
   } finally {
     await stack.modelServers[0].behave('');
@@ -354,11 +355,12 @@ test('malformed amount', async () => {
 test('strict and beyond all measure, beside a running request: never, and no fault of ours', async () => {
   openAI();
   const { account, key } = await stack.newAccount({ mode: 'strict' });
-  await stack.modelServers[0].behave('slow-2500');
+  await stack.modelServers[0].behave('held');
   try {
     const slow = chat(key, chatBody({ max_tokens: 10 }));
-    await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
+    await stack.waitForHold(account, slow);
     wires.assertRefused(await chat(key, chatBody({ max_tokens: 2 ** 31 - 1, n: 128 })), { status: 400, type: 'invalid_request_error', code: 'request_exceeds_budget', param: 'max_tokens' });
+    await stack.modelServers[0].behave('');
     assert.equal((await slow).status, 200);
   } finally {
     await stack.modelServers[0].behave('');
@@ -408,15 +410,23 @@ test('tokens-per-minute limit, and a request that can never fit it', async () =>
 
 test('too many in flight', async () => {
   stack.writeSettings({ rate_limiting: { login: '100000 per minute', limit: '10000000 per minute', concurrency: 1 } });
-  await stack.modelServers[0].behave('slow-2500');
   try {
     const refused = await waitFor('the limit to be in force', async () => {
       const { account, key } = await stack.newAccount();
+      await stack.modelServers[0].behave('held');
       const slow = chat(key);
-      await waitFor('the hold to be there', async () => (await stack.wallet(account)).running === 1n);
+      await stack.waitForHold(account, slow);
       const others = [];
-      for (wires.wire of WIRES) others.push({ wire: wires.wire, answer: await chat(key) });
+      for (wires.wire of WIRES) {
+        const other = { wire: wires.wire };
+        other.asked = chat(key).then((answer) => { other.answer = answer; });
+        others.push(other);
+      }
       openAI();
+      // Before the limit is in force they hold coins too.
+      await waitFor('each to be decided about', async () => others.filter(({ answer }) => answer).length + Number((await stack.wallet(account)).running) === others.length + 1);
+      await stack.modelServers[0].behave('');
+      await Promise.all(others.map(({ asked }) => asked));
       assert.equal((await slow).status, 200);
       await settled(account);
       return others.every(({ answer }) => answer.status !== 200) && others;

@@ -24,7 +24,6 @@ before(async () => {
     models: ([server]) => [
       model('demo', `${server}/v1`),
       model('long', `${server}/misbehave/pace-30+tokens-200/v1`),
-      model('slow', `${server}/misbehave/slow-1500/v1`),
     ],
     // Small, as it is read again and again.
     nginx: (file, text) => text.replace('gate.ring:64m', 'gate.ring:1m'),
@@ -59,7 +58,7 @@ async function begin(model, over = {}) {
     for await (const bytes of response.body) begun.seen += Buffer.from(bytes).toString('utf8');
     return response.status;
   })().catch((error) => error);
-  await waitFor('the hold', async () => (await stack.wallet(begun.account)).running === 1n);
+  await stack.waitForHold(begun.account, begun.answer);
   return begun;
 }
 const someTokens = (begun) => waitFor('some tokens', () => begun.seen.split('data: ').length > 8);
@@ -85,9 +84,11 @@ test('workers that die mid-stream: the next ones settle what had come, within se
 });
 
 test('workers that die before the first byte: the hold is gone and nothing is charged', async () => {
-  const owner = await begin('slow');
+  await stack.modelServers[0].behave('held');
+  const owner = await begin('demo');
   for (const pid of stack.workers()) process.kill(pid, 'SIGKILL');
   await owner.answer;
+  await stack.modelServers[0].behave('');
   await waitFor('the hold to end', async () => (await stack.wallet(owner.account)).running === 0n);
   assert.equal((await stack.wallet(owner.account)).balance, 5_000_000_000n);
 });
@@ -120,8 +121,10 @@ test('a reload lets a running stream end, and it is settled by its real usage', 
 });
 
 test('Redis stops before the settle: the answer is complete, the settle follows when it is back', async () => {
-  const owner = await begin('slow');
+  await stack.modelServers[0].behave('held');
+  const owner = await begin('demo');
   stack.server('redis').kill('SIGSTOP');
+  await stack.modelServers[0].behave('');
   assert.equal(await owner.answer, 200);
   assert.equal(unsettled(), 1);
   stack.server('redis').kill('SIGCONT');

@@ -159,6 +159,7 @@ test('B7 targets are 24 px at least, 44 px high for fingers; help is in the same
   const places = new Set();
   for (const where of ['/profile', '/models', '/models/demo', '/connect', '/help/profile']) {
     await open(where);
+    await page.locator('header .purse').waitFor();
     assert.deepEqual(await small(24), [], where);
     const links = await page.locator('header a, header button').allInnerTexts();
     places.add(links.slice(links.indexOf('Help')).length);

@@ -67,6 +67,8 @@ bool apply_word(std::string_view word, Behaviour& behaviour) noexcept {
         behaviour.garbage = true;
     } else if (word == "hang") {
         behaviour.hang = true;
+    } else if (word == "held") {
+        behaviour.held = true;
     } else if (word == "refuse") {
         behaviour.refuse = true;
     } else {

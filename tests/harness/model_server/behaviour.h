@@ -4,6 +4,7 @@
 //   slow-N             N ms pass before the first byte                pace-N   N ms pass before each token of a stream
 //   NNN[-retry-S]      answers with status NNN, Retry-After S         tokens-N the answer has N tokens
 //   cut-N              the connection breaks after N tokens           hang     the answer never comes
+//   held               the answer waits until the run-time mode is set again
 //   refuse             the connection is reset; as the run-time mode, new connections are refused
 //   no-usage           the answer says nothing about usage            usage-every-chunk  cumulative, as vLLM can
 //   integer-code       errors are flat and their `code` is a number, as vLLM's were (400 unless a status is given too)
@@ -40,6 +41,7 @@ struct Behaviour {
     bool huge = false;
     bool garbage = false;
     bool hang = false;
+    bool held = false;
     bool refuse = false;
 };
 

@@ -38,6 +38,7 @@ Answer Control::handle(const Request& request, HttpServer& server) {
         }
         mode_ = mode.get<std::string>();
         server.set_refusing(behaviour.refuse);
+        server.release_held();
     }
     answer.body = report(server);
     return answer;

@@ -53,6 +53,7 @@ struct Answer {
     EventSource events;  ///< set: the answer is a stream, and `body` is not used
     std::uint32_t delay_ms = 0;
     std::uint32_t pace_ms = 0;
+    bool held = false;  ///< waits for HttpServer::release_held()
     Ending ending = Ending::complete;
 };
 

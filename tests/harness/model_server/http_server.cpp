@@ -99,6 +99,14 @@ void HttpServer::set_refusing(bool refusing) {
     }
 }
 
+void HttpServer::release_held() {
+    for (const int fd : std::exchange(held_, {})) {
+        Connection& connection = *connections_.at(fd);
+        begin_answer(connection);
+        advance(connection);
+    }
+}
+
 void HttpServer::run() {
     std::array<epoll_event, 256> events;
     while (true) {
@@ -232,7 +240,10 @@ bool HttpServer::take_request(Connection& connection) {
             break;
     }
     if (connection.answer.events && !connection.chunked) connection.keep_alive = false;
-    if (connection.answer.delay_ms > 0) {
+    if (connection.answer.held) {
+        connection.phase = Phase::waiting;
+        held_.insert(connection.fd);
+    } else if (connection.answer.delay_ms > 0) {
         sleep_until_woken(connection, connection.answer.delay_ms);
     } else {
         begin_answer(connection);
@@ -291,6 +302,7 @@ void HttpServer::close_connection(Connection& connection, bool reset) {
     }
     const int fd = connection.fd;
     timers_.erase({connection.wake, fd});
+    held_.erase(fd);
     close(fd);
     connections_.erase(fd);
 }

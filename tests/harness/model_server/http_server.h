@@ -28,6 +28,8 @@ class HttpServer {
     /// Connections to a `refusable` listener are refused while set_refusing(true) holds.
     std::uint16_t listen(std::uint16_t port, bool refusable);
     void set_refusing(bool refusing);
+    /// Answers that are held begin now.
+    void release_held();
 
     /// Serves until SIGTERM or SIGINT.
     void run();
@@ -81,6 +83,7 @@ class HttpServer {
     std::unordered_map<int, Listener> listeners_;
     std::unordered_map<int, std::unique_ptr<Connection>> connections_;
     std::set<std::pair<Clock::time_point, int>> timers_;
+    std::set<int> held_;
     std::vector<Listener> refusing_;
 };
 

@@ -149,6 +149,7 @@ Answer ModelApi::handle(const Request& request) {
             answer = checked_answer(path, body, behaviour);
         }
         misbehave(answer, behaviour);
+        answer.held = behaviour.held;
         return answer;
     }
     // A busy server (429, 503) still says that it is alive; a broken one does not.
