@@ -42,7 +42,10 @@ const open = async (options) => { page = await browser.open('/profile', options)
 const textOf = (name) => browser.tile(name).innerText();
 /// Moves the balance to exactly this many coins.
 async function setBalance(coins) {
-  const { balance } = await stack.wallet(owner.account);
+  const { balance } = await waitFor('all to be settled', async () => {
+    const wallet = await stack.wallet(owner.account);
+    return wallet.running === 0n && wallet;
+  });
   const difference = BigInt(Math.round(coins * 1e6)) * 1000n - balance;
   if (difference === 0n) return;
   const text = `${difference < 0n ? '-' : ''}${String(difference < 0n ? -difference : difference).padStart(10, '0').replace(/(\d{9})$/, '.$1')}`;
