@@ -325,20 +325,26 @@ test('L26: only an unlimited wallet passes without coins', async () => {
   assert.equal((await chat(key, chatBody({ model: 'free' }))).status, 200);
 });
 
-test('balance positive but all of it held by a running request', async () => {
-  openAI();
-  const { account, key } = await stack.newAccount({ max: '0.001' });
+/// `work` is done while the answer to what `ask` sends is held.
+async function whileRunning(account, ask, work) {
   await stack.modelServers[0].behave('held');
+  let running;
   try {
-    const slow = chat(key, chatBody({ max_tokens: 500 }));
-    await stack.waitForHold(account, slow);
-    await wires.assertRefusedOnAll(() => chat(key), { status: 429, type: 'requests', code: 'balance_held', headers: { 'retry-after-ms': '250', ...RATES } });
-    await stack.modelServers[0].behave('');
-    assert.equal((await slow).status, 200);
+    running = ask();
+    await stack.waitForHold(account, running);
+    await work();
   } finally {
     await stack.modelServers[0].behave('');
   }
+  assert.equal((await running).status, 200);
   await settled(account);
+}
+
+test('balance positive but all of it held by a running request', async () => {
+  openAI();
+  const { account, key } = await stack.newAccount({ max: '0.001' });
+  await whileRunning(account, () => chat(key, chatBody({ max_tokens: 500 })), () =>
+    wires.assertRefusedOnAll(() => chat(key), { status: 429, type: 'requests', code: 'balance_held', headers: { 'retry-after-ms': '250', ...RATES } }));
 });
 
 test('malformed amount', async () => {
@@ -355,17 +361,8 @@ test('malformed amount', async () => {
 test('strict and beyond all measure, beside a running request: never, and no fault of ours', async () => {
   openAI();
   const { account, key } = await stack.newAccount({ mode: 'strict' });
-  await stack.modelServers[0].behave('held');
-  try {
-    const slow = chat(key, chatBody({ max_tokens: 10 }));
-    await stack.waitForHold(account, slow);
-    wires.assertRefused(await chat(key, chatBody({ max_tokens: 2 ** 31 - 1, n: 128 })), { status: 400, type: 'invalid_request_error', code: 'request_exceeds_budget', param: 'max_tokens' });
-    await stack.modelServers[0].behave('');
-    assert.equal((await slow).status, 200);
-  } finally {
-    await stack.modelServers[0].behave('');
-  }
-  await settled(account);
+  await whileRunning(account, () => chat(key, chatBody({ max_tokens: 10 })), async () =>
+    wires.assertRefused(await chat(key, chatBody({ max_tokens: 2 ** 31 - 1, n: 128 })), { status: 400, type: 'invalid_request_error', code: 'request_exceeds_budget', param: 'max_tokens' }));
 });
 
 // ---- limits: they are the site's, so they change for all ------------------------------------------------------------
