@@ -407,35 +407,26 @@ test('tokens-per-minute limit, and a request that can never fit it', async () =>
 
 test('too many in flight', async () => {
   stack.writeSettings({ rate_limiting: { login: '100000 per minute', limit: '10000000 per minute', concurrency: 1 } });
-  try {
-    const refused = await waitFor('the limit to be in force', async () => {
-      const { account, key } = await stack.newAccount();
-      await stack.modelServers[0].behave('held');
-      const slow = chat(key);
-      await stack.waitForHold(account, slow);
-      const others = [];
-      for (wires.wire of WIRES) {
-        const other = { wire: wires.wire };
+  const refused = await waitFor('the limit to be in force', async () => {
+    const { account, key } = await stack.newAccount();
+    const others = WIRES.map((wire) => ({ wire }));
+    await whileRunning(account, () => chat(key), async () => {
+      for (const other of others) {
+        wires.wire = other.wire;
         other.asked = chat(key).then((answer) => { other.answer = answer; });
-        others.push(other);
       }
       openAI();
       // Before the limit is in force they hold coins too.
       await waitFor('each to be decided about', async () => others.filter(({ answer }) => answer).length + Number((await stack.wallet(account)).running) === others.length + 1);
-      await stack.modelServers[0].behave('');
-      await Promise.all(others.map(({ asked }) => asked));
-      assert.equal((await slow).status, 200);
-      await settled(account);
-      return others.every(({ answer }) => answer.status !== 200) && others;
     });
-    for (const other of refused) {
-      wires.wire = other.wire;
-      wires.assertRefused(other.answer, { status: 429, type: 'requests', code: 'concurrency_limit_exceeded', headers: { 'retry-after-ms': '250', ...RATES } });
-    }
-    openAI();
-  } finally {
-    await stack.modelServers[0].behave('');
+    await Promise.all(others.map(({ asked }) => asked));
+    return others.every(({ answer }) => answer.status !== 200) && others;
+  });
+  for (const { wire, answer } of refused) {
+    wires.wire = wire;
+    wires.assertRefused(answer, { status: 429, type: 'requests', code: 'concurrency_limit_exceeded', headers: { 'retry-after-ms': '250', ...RATES } });
   }
+  openAI();
 });
 
 // ---- fail closed: last, as it takes away what all need --------------------------------------------------------------
