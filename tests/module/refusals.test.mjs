@@ -2,8 +2,10 @@
 // in Anthropic's, over HTTP/1.1 and HTTP/2. What is refused at admission costs nothing: no coin moves, no model server is
 // asked.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { freePort, waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { ownKey } from './api_keys.mjs';
@@ -31,10 +33,10 @@ const RING_SLOTS = 96;  // of the smallest ring
 
 let stack;
 let wires;
-let patientUrl;
+let patientUrls;  // by protocol
 before(async () => {
   const http2Port = await freePort();
-  const patientPort = await freePort();
+  const patientPorts = [await freePort(), await freePort()];
   stack = await startStack({
     name: 'refusals',
     workers: 1,  // a slot that one has set aside is none for another
@@ -56,12 +58,12 @@ before(async () => {
       if (file === 'lumen_proxy.conf') return text.replace('proxy_read_timeout 600s;', 'proxy_read_timeout 3s;');
       if (file === 'lumen.conf') return text.replace('lumen_drain_aborted 5s;', 'lumen_drain_aborted 300ms;');
       if (file !== 'nginx.conf') return text;
-      const patient = `server { listen 127.0.0.1:${patientPort}; location /v1/ { lumen on; lumen_exhausted_status 429; include lumen_proxy.conf; proxy_pass https://lumen_models; } }`;
+      const patient = `server { listen 127.0.0.1:${patientPorts[0]}; listen 127.0.0.1:${patientPorts[1]} http2; location /v1/ { lumen on; lumen_exhausted_status 429; include lumen_proxy.conf; proxy_pass https://lumen_models; } }`;
       return text.replace(/listen 127\.0\.0\.1:\d+;/, `$&\n        listen 127.0.0.1:${http2Port} http2;`).replace('gate.ring:64m', `gate.ring:${16 + RING_SLOTS / 2}k`).replace(/\}\s*$/, `${patient}\n}\n`);
     },
   });
   wires = new Wires(stack, http2Port);
-  patientUrl = `http://127.0.0.1:${patientPort}`;
+  patientUrls = Object.fromEntries(patientPorts.map((port, i) => [i + 1, `http://127.0.0.1:${port}`]));
 });
 after(() => stack?.stop());
 
@@ -79,13 +81,22 @@ function sendRaw(text) {
     const chunks = [];
     socket.on('data', (chunk) => chunks.push(chunk));
     socket.on('error', reject);
-    socket.on('close', () => {
-      const [head, body] = Buffer.concat(chunks).toString().split('\r\n\r\n', 2);
-      const [statusLine, ...lines] = head.split('\r\n');
-      const headers = new Headers(lines.map((line) => line.split(/: ?(.*)/s).slice(0, 2)));
-      resolve({ status: Number(statusLine.split(' ')[1]), headers, text: body });
-    });
+    socket.on('close', () => resolve(parseAnswer(Buffer.concat(chunks).toString())));
   });
+}
+
+/// Likewise, over the wire's protocol.
+async function sendWithCurl(...args) {
+  const overHttp2 = wires.wire.protocol === 2;
+  const url = (overHttp2 ? `http://127.0.0.1:${wires.http2Port}` : stack.url) + path();
+  const { stdout } = await promisify(execFile)('curl', ['-sS', '-i', '--max-time', '20', overHttp2 ? '--http2-prior-knowledge' : '--http1.1', ...args, url]);
+  return parseAnswer(stdout);
+}
+
+function parseAnswer(answer) {
+  const [head, text] = answer.split('\r\n\r\n', 2);
+  const [statusLine, ...lines] = head.split('\r\n');
+  return { status: Number(statusLine.split(' ')[1]), headers: new Headers(lines.map((line) => line.split(/: ?(.*)/s).slice(0, 2))), text };
 }
 
 const settled = (account) => waitFor('it to be settled', async () => (await stack.wallet(account)).running === 0n);
@@ -199,9 +210,9 @@ const ROWS = [
     check: (answer) => assert.match(JSON.parse(answer.text).error.message, /no coins left/),
   },
   {
-    name: 'out of coins where lumen_exhausted_status is 429', protocols: [1],
+    name: 'out of coins where lumen_exhausted_status is 429',
     setup: () => stack.newAccount({ max: '5', starting: '0', refresh: '0' }),
-    refuse: ({ key }) => chat(key, chatBody(), { url: patientUrl }),
+    refuse: ({ key }) => chat(key, chatBody(), { url: patientUrls[wires.wire.protocol] }),
     status: 429, type: 'insufficient_quota', code: 'insufficient_quota', headers: { ...NEVER_RETRY, 'x-lumen-balance': '0' },
   },
   {
@@ -237,8 +248,8 @@ const ROWS = [
     status: 413, type: 'invalid_request_error', code: 'request_too_large',
   },
   {
-    name: 'headers that nginx refuses: two Authorization lines', protocols: [1],
-    refuse: () => sendRaw(`POST ${path()} HTTP/1.1\r\nHost: lumen\r\nAuthorization: Bearer ${stack.key}\r\nAuthorization: Bearer ${stack.key}\r\nConnection: close\r\n\r\n`),
+    name: 'headers that nginx refuses: two Authorization lines',
+    refuse: () => sendWithCurl('-X', 'POST', ...[1, 2].flatMap(() => ['-H', `Authorization: Bearer ${stack.key}`])),
     status: 400, type: 'invalid_request_error',
   },
 ];
@@ -390,16 +401,11 @@ test('requests-per-minute limit', async () => {
 });
 
 test('tokens-per-minute limit, and a request that can never fit it', async () => {
-  const body = chatBody({ max_tokens: 60 });
-  const { account, key } = await underLimits({ limit: '10000000 per minute', tokens: '120 per minute' }, 'x-ratelimit-remaining-tokens', 120, body);
-  const refused = await waitFor('the limit to be reached', async () => {
-    const answer = await chat(key, body);
-    return answer.status !== 200 && answer;
-  });
-  wires.assertRefused(refused, {
+  const { account, key } = await underLimits({ limit: '10000000 per minute', tokens: '400 per minute' }, 'x-ratelimit-remaining-tokens', 400, chatBody({ max_tokens: 10 }));
+  await whileRunning(account, () => chat(key, chatBody({ max_tokens: 200 })), () => wires.assertRefusedOnAll(() => chat(key, chatBody({ max_tokens: 300 })), {
     status: 429, type: 'tokens', code: 'rate_limit_exceeded',
     headers: { 'retry-after': /^\d+$/, 'retry-after-ms': /^\d+$/, 'x-ratelimit-remaining-tokens': /^\d+$/, 'x-ratelimit-reset-tokens': /s$/ },
-  });
+  }));
   await wires.assertRefusedOnAll(() => costsNothing(account, () => chat(key, chatBody({ max_tokens: 5000 }))), {
     status: 400, type: 'invalid_request_error', code: 'request_too_large_for_rate_limit', headers: NEVER_RETRY,
   });

@@ -38,9 +38,9 @@ export class Wires {
     return { status: answer.status, headers: answer.headers, text };
   }
 
-  #send2(target, { method = 'GET', headers, body }) {
+  #send2(target, { method = 'GET', headers, body, url = `http://127.0.0.1:${this.http2Port}` }) {
     return new Promise((resolve, reject) => {
-      const session = http2.connect(`http://127.0.0.1:${this.http2Port}`);
+      const session = http2.connect(url);
       session.on('error', reject);
       const stream = session.request({ ':method': method, ':path': target, ...headers }, { endStream: body === undefined });
       const chunks = [];
