@@ -112,7 +112,7 @@ export function tail(file, lines = 25) {
 }
 
 /// Polls until `condition` returns something true, and returns it; an error that names `what` after `seconds`.
-export async function waitFor(what, condition, seconds = 20, everyMs = 20) {
+export async function waitFor(what, condition, seconds = 60, everyMs = 20) {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
     const result = await condition();
