@@ -4,7 +4,7 @@
 import { waitFor } from './machine.mjs';
 
 const BUCKETS = 256;
-const DRAIN_SECONDS = 30;
+const DRAIN_SECONDS = 60;
 
 const bucketName = (bucket) => `{b${String(bucket).padStart(3, '0')}}`;
 const accountKey = (account) => `${bucketName(Number(BigInt(account) % BigInt(BUCKETS)))}:a:${account}`;
