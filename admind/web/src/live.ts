@@ -48,7 +48,8 @@ export function useFresh(load: () => Promise<void>, onPush: (push: Push) => bool
       if (push.event === 'open' || push.event === 'lost') {
         if (pushed.current === (push.event === 'open')) return;
         pushed.current = push.event === 'open';
-        if (pushed.current) fresh();
+        // A stream begins with the balance, but it told that to the tab that has it.
+        if (pushed.current && !push.relayed) fresh();
         else void refresh();
         return;
       }

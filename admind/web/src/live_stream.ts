@@ -6,6 +6,8 @@ export interface Push {
   /** balance, key, model, notice; or `open` and `lost`: whether pushes come. */
   event: string;
   data: Record<string, unknown>;
+  /** Another tab has the stream and told of it: what came before this tab listened was not heard here. */
+  relayed?: boolean;
 }
 
 const address = '/api/v1/me/events';
@@ -70,7 +72,7 @@ export function listen(tell: (push: Push) => void): void {
   };
   channel?.addEventListener('message', (message: MessageEvent<Push>) => {
     heard();
-    tell(message.data);
+    tell({ ...message.data, relayed: true });
   });
   let turn = new AbortController();
   lead(tell, channel, turn.signal);
