@@ -57,6 +57,12 @@ export class Browser {
     await this.page.locator('#top[data-filled]').waitFor();
   }
 
+  /// Who is signed in and has a budget sees the balance in the header, which comes after the page is drawn.
+  balanceShown() { return this.page.locator('header .purse').waitFor(); }
+
+  /// The address as the page has made it: it is told of a moment after what made it.
+  address(pattern) { return this.page.waitForURL(pattern); }
+
   /// Signs the owner in once; every page gets the cookie.
   async #session() {
     if (this.cookies.length === 0) {

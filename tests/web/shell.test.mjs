@@ -123,6 +123,7 @@ test('T1 T2 the theme is the site\'s, or the address\'s; unknown is the default;
   stack.writeSettings({ app: { theme: 'no-such-theme', email_themes: {} } });
   await waitFor('the default', async () => (await (await fetch(`${stack.url}/api/v1/site`)).json()).theme === 'default');
   stack.writeSettings({});
+  await waitFor('the old theme', async () => (await (await fetch(`${stack.url}/api/v1/site`)).json()).theme === 'illinois');
 });
 
 test('T3 a theme that cannot be read is refused, with the pair named', () => {
@@ -149,6 +150,8 @@ test('T4 B21 signing out ends the session, and is a POST', async () => {
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.waitForURL(`${stack.url}/profile`);
   const cookies = await page.context().cookies();
+  await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  await page.waitForFunction(() => [...document.images].every((image) => image.complete));  // the picture is asked for by who is signed in
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.waitForURL(`${stack.url}/sign-in`);
   const session = cookies.find(({ name }) => name === 'lumen_session');
