@@ -29,6 +29,8 @@ const IDLE_SECONDS = 45;  // three rounds of the comments that keep streams aliv
 async function withBoth(measure) {
   const stack = await startStack({
     name: 'bench',
+    redisTimeout: '1s',
+    redisSync: 'always',
     workers: 1,
     nginx: (file, text) => text.replace(/access_log [^;]+;/g, 'access_log off;'),
   });
@@ -232,7 +234,7 @@ async function streams() {
 
 /// What idle pages cost a worker (spec/ui.md E5), and how soon a settled request shows on one (E2).
 async function live() {
-  const stack = await startStack({ name: 'bench-live', workers: 1 });
+  const stack = await startStack({ name: 'bench-live', workers: 1, redisTimeout: '1s', redisSync: 'always' });
   try {
     const person = await stack.newAccount({ max: '1000000' });
     const shown = await timeToShow(stack, person, 15);

@@ -10,13 +10,13 @@ import { Admind, ModelServer, Nginx, Postgres, Redis } from './servers.mjs';
 export class Instance {
   /// `runDir`: short path for sockets. `programs`: name → path of what was built. `lifetime`: see ServerProcess.
   /// `modelServers`: how many. `httpPort`: where nginx listens; absent = a free port.
-  /// `redisNodes`: masters of a Redis Cluster; 0: one Redis on a unix socket.
+  /// `redisNodes`: masters of a Redis Cluster; 0: one Redis on a unix socket. `redisTimeout`: as the gate has it.
   /// `editNginxConf(file, text)`: last word on nginx's files.
   constructor({
     stateDir, runDir, programs, webDir, lifetime, httpPort, workers = 2, modelServers = 1,
-    postgresOptions = [], redisOptions = [], redisNodes = 0, editNginxConf = (file, text) => text,
+    postgresOptions = [], redisOptions = [], redisNodes = 0, redisTimeout = '1s', editNginxConf = (file, text) => text,
   }) {
-    Object.assign(this, { stateDir, runDir, programs, webDir, lifetime, httpPort, workers, postgresOptions, redisOptions, redisNodes, editNginxConf });
+    Object.assign(this, { stateDir, runDir, programs, webDir, lifetime, httpPort, workers, postgresOptions, redisOptions, redisNodes, redisTimeout, editNginxConf });
     this.modelServerCount = modelServers;
     this.configFile = path.join(stateDir, 'lumen.yaml');
   }

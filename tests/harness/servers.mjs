@@ -199,6 +199,7 @@ export class Nginx extends ServerProcess {
       adapted = replaceOnce(adapted, 'worker_processes auto;', `worker_processes ${instance.workers};`);
       adapted = replaceOnce(adapted, 'listen 8080;', `listen 127.0.0.1:${this.port};`);
       adapted = replaceOnce(adapted, 'server 127.0.0.1:5001;', `server 127.0.0.1:${instance.ports.admind};`);
+      adapted = replaceOnce(adapted, 'redis.sock timeout=1s;', `redis.sock timeout=${instance.redisTimeout};`);
       if (instance.redis.addresses)
         adapted = adapted.replace(/lumen_redis unix:\S+/, `lumen_redis ${instance.redis.addresses.join(' ')} cluster`);
     }

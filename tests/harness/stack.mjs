@@ -12,6 +12,10 @@
 //   settings      merged over the other sections of lumen.yaml
 //   nginx         (file, text) → text: last word on nginx.conf, lumen.conf, …
 //   redisOptions, postgresOptions           added to their command lines
+//   redisSync     Redis's appendfsync ('everysec': no test cuts the power, and a disk that is busy would make a call
+//                 last); 'always', as shipped, where that is what is looked at
+//   redisTimeout  after which the gate gives up a call ('10s': a machine may stall, and a disk); for suites in which Redis is
+//                 silent, the shipped '1s'
 //   redisNodes    so many masters of a Redis Cluster in place of one Redis; stack.instance.redis is then a RedisCluster
 //   prepared      async (instance) →: called once places and ports are known, before anything runs
 //   startServers  false: everything is prepared, nothing runs (stack.start(name) does)
@@ -109,7 +113,7 @@ class Stack {
   #accounts = 0;
   #copies = [];
 
-  constructor({ name, models = defaultModels, modelServers = 1, workers = 2, settings, nginx, redisOptions, redisNodes, postgresOptions, prepared = () => {}, startServers = true }) {
+  constructor({ name, models = defaultModels, modelServers = 1, workers = 2, settings, nginx, redisOptions = [], redisSync = 'everysec', redisNodes, redisTimeout = '10s', postgresOptions, prepared = () => {}, startServers = true }) {
     Object.assign(this, { name, models, settings, prepared, startServers });
     this.dir = mkdtempSync(path.join(process.env.LUMEN_TEST_DIR || '/tmp', `lumen-${name}-`));
     makeServerDir(this.dir);
@@ -125,8 +129,9 @@ class Stack {
       lifetime: 'ours',
       modelServers,
       workers,
-      redisOptions,
+      redisOptions: ['--appendfsync', redisSync, ...redisOptions],
       redisNodes,
+      redisTimeout,
       postgresOptions,
       editNginxConf: nginx,
     });

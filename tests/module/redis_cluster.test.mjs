@@ -25,6 +25,7 @@ before(async () => {
   stack = await startStack({
     name: 'redis_cluster',
     redisNodes: 3,
+    redisTimeout: '1s',
     nginx: (file, conf) => (passwordFile ? conf.replace(/(lumen_redis .* cluster)/, `$1 user=lumen-gate password_file=${passwordFile}`) : conf),
   });
   cluster = stack.instance.redis;
@@ -52,7 +53,7 @@ const serves = (key) => waitFor('the account to be served', async () => {
   const answer = await stack.post('/v1/chat/completions', chatBody(), { key });
   await answer.text();
   return answer.status === 200;
-});
+}, 60);
 
 /// Once nothing of the account runs any more: a settle may come a little after its answer.
 const balanceAtRest = (account) => waitFor('all holds to go', async () => {
@@ -326,7 +327,7 @@ test('a master is killed under load and its replica takes over: nothing that was
     await waitFor('the replica to take over', async () => (await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)))) === replica, 60);
     replica.replicates = undefined;
     const left = `left alone, it serves no slot: 127.0.0.1:${master.port}`;
-    await waitFor('the gate to ask no more for the node that is gone', () => stack.log('nginx-error').includes(left));
+    await waitFor('the gate to ask no more for the node that is gone', () => stack.log('nginx-error').includes(left), 60);
     await serves(state.accounts[0].key);
     const since = state.answers;
     await waitFor('answers after the failover', () => state.answers > since + 20, 60);

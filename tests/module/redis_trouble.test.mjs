@@ -24,6 +24,7 @@ before(async () => {
   masterPort = await freePort();
   stack = await startStack({
     name: 'redis_trouble',
+    redisTimeout: '1s',
     redisOptions: ['--port', String(masterPort), '--bind', '127.0.0.1', '--protected-mode', 'no', '--repl-diskless-sync-delay', '0'],
     // The gate goes through a socket that can be slowed down; admind does not.
     nginx: (file, text) => text.replace(/lumen_redis unix:(\S+?)redis\.sock/, 'lumen_redis unix:$1slow.sock'),
@@ -77,10 +78,14 @@ async function assertNothingLost(heard) {
 
 test('a Redis that takes 300 ms is waited for', async () => {
   slow.delayMs = 300;
-  const response = await stack.post('/v1/chat/completions', chatBody());
+  // A machine that is slow itself may make more than a second of it, once or twice.
+  const response = await waitFor('an answer', async () => {
+    const answer = await stack.post('/v1/chat/completions', chatBody());
+    await answer.text();
+    return answer.status !== 503 && answer;
+  });
   assert.equal(response.status, 200);
   assert.ok(Number(response.headers.get('x-lumen-overhead-us')) >= 250_000);
-  await response.text();
   slow.delayMs = 0;
 });
 
@@ -180,12 +185,12 @@ async function startReplica(socket) {
   await waitFor('the replica to follow', async () => {
     if (!existsSync(socket)) return false;
     return /master_link_status:up/.test(await command(socket, 'INFO', 'replication').catch(() => ''));
-  });
+  }, READY_SECONDS);
   await waitFor('nothing to be missing there', async () => {
     const offset = (text, name) => new RegExp(`${name}:(\\d+)`).exec(text)?.[1];
     const [master, follower] = [await stack.redis('INFO', 'replication'), await command(socket, 'INFO', 'replication')];
-    return offset(master, 'master_repl_offset') === offset(follower, 'slave_repl_offset');
-  });
+    return Number(offset(follower, 'slave_repl_offset')) >= Number(offset(master, 'master_repl_offset'));
+  }, READY_SECONDS);
   // The first replica changes the master's replication id: each bucket is reconciled once more.
   const id = /master_replid:(\w+)/.exec(await stack.redis('INFO', 'replication'))[1];
   await waitFor('each bucket to be true under that id', async () => {

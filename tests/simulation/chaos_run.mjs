@@ -31,6 +31,8 @@ async function onOneRedis() {
   let link;
   const stack = await startStack({
     name: 'chaos',
+    redisTimeout: '1s',
+    redisSync: 'always',
     nginx: (file, text) => text.replaceAll('/redis.sock', '/gates.sock'),
     prepared: async (instance) => {
       link = new RedisLinkProxy(path.join(instance.runDir, 'gates.sock'), instance.redis.socket);
@@ -42,7 +44,7 @@ async function onOneRedis() {
 
 /// Three masters, each with a replica; what befalls the one Redis befalls nodes here.
 async function onACluster() {
-  const stack = await startStack({ name: 'chaos', redisNodes: MASTERS });
+  const stack = await startStack({ name: 'chaos', redisTimeout: '1s', redisSync: 'always', redisNodes: MASTERS });
   const { redis } = stack.instance;
   for (const master of redis.nodes.slice(0, MASTERS)) await redis.addReplica(master);
   await redis.inStep();
