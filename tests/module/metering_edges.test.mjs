@@ -24,7 +24,7 @@ before(async () => {
     ],
     // What an operator may do around the gate.
     nginx: (file, text) => (file === 'lumen.conf'
-      ? text.replace('include lumen_proxy.conf;', 'include lumen_proxy.conf;\n    mirror /mirror;\n    mirror_request_body off;\n    auth_request /ask;\n    error_page 502 504 /sorry;')
+      ? text.replace('lumen_drain_aborted 5s;', 'lumen_drain_aborted 60s;').replace('include lumen_proxy.conf;', 'include lumen_proxy.conf;\n    mirror /mirror;\n    mirror_request_body off;\n    auth_request /ask;\n    error_page 502 504 /sorry;')
         + `\nlocation = /mirror { internal; proxy_set_header X-Told "$lumen_upstream_authorization$lumen_identity$lumen_account"; proxy_pass ${stackMirror()}; }\n`
         + 'location = /ask { internal; return 204; }\nlocation = /sorry { internal; return 502 "sorry"; }\n'
       : text),

@@ -113,5 +113,5 @@ test('a new model is listed without a reload', async () => {
   const models = stack.models(stack.modelServers.map((server) => server.url));
   stack.writeSettings({ models: [...models, { ...models[0], name: 'newcomer', endpoints: [{ id: 'new-1', url: `${stack.modelServers[0].url}/v1` }] }] });
   await waitFor('the newcomer to be listed', async () => names(await get('/v1/models')).includes('newcomer'));
-  assert.equal((await get('/v1/models/newcomer')).status, 200);
+  await waitFor('either worker to know it', async () => (await Promise.all(Array.from({ length: 8 }, () => get('/v1/models/newcomer')))).every(({ status }) => status === 200));
 });

@@ -81,7 +81,7 @@ const deliveries = (person) => stack.sql(
 const allDone = (person, count) => waitFor('the deliveries', async () => {
   const rows = await deliveries(person);
   return rows.length === count && rows.every(({ state }) => state !== 'pending') && rows;
-});
+}, 60);
 /// What failed is tried again now, and not in 5 s.
 const hurry = (person) => waitFor('a failed attempt', async () => (await stack.sql(
   "update notice_deliveries set next_at = now() where user_id = :'user' and state = 'pending' and error <> '' returning id", { user: person.user })).length > 0);

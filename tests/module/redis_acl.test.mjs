@@ -18,7 +18,7 @@ before(async () => {
     nginx: (file, conf) => (passwordFile ? conf.replace(/lumen_redis unix:\S+/, (line) => `${line} user=lumen-gate password_file=${passwordFile}`) : conf),
     models: ([server]) => [
       { name: 'demo', access: 'allowed', output_cost_per_million: 1, endpoints: [{ id: 'one', url: `${server}/v1` }] },
-      { name: 'slow', access: 'allowed', output_cost_per_million: 1, endpoints: [{ id: 'two', url: `${server}/misbehave/slow-60/v1` }] },
+      { name: 'slow', access: 'allowed', output_cost_per_million: 1, endpoints: [{ id: 'two', url: `${server}/misbehave/pace-60+tokens-50/v1` }] },
     ],
   });
   passwordFile = path.join(stack.dir, 'gate.password');
@@ -38,7 +38,10 @@ test('requests are admitted, renewed and settled', async () => {
   const answer = await ask('demo');
   assert.equal(answer.status, 200, await answer.text());
   // Longer than the first renewal, which comes after two seconds.
-  const stream = await ask('slow', { stream: true, max_tokens: 60 });
+  const stream = await ask('slow', { stream: true });
+  const holds = `{b${String(BigInt(stack.account) % 256n).padStart(3, '0')}}:holds`;
+  const shadow = async () => Number((await stack.redis('HGET', holds, stream.headers.get('x-request-id')))?.split(' ')[1]);
+  await waitFor('the renewal', async () => (await shadow()) > 0);
   assert.match(await text(stream.body), /data: \[DONE\]/);
   const [row] = await stack.ledger(stream.headers.get('x-request-id'));
   assert.equal(row.usage_source, (await stack.ledger(answer.headers.get('x-request-id')))[0].usage_source);

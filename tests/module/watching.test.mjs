@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { checkout } from '../harness/machine.mjs';
+import { checkout, waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 
 const TOKEN = 'a token for the scraper';
@@ -18,9 +18,14 @@ let families;
 before(async () => {
   stack = await startStack({ name: 'watching', settings: { api: { prometheus: { enabled: true, token: TOKEN } } } });
   await stack.post('/v1/chat/completions', { model: 'demo', messages: [{ role: 'user', content: 'hello' }] }, { key: stack.key });
-  const gate = await (await fetch(`${stack.url}/lumen/metrics`)).text();
-  const admind = await (await fetch(`${stack.server('admind').url}/metrics`, { headers: { Authorization: `Bearer ${TOKEN}` } })).text();
-  families = new Map([...`${gate}\n${admind}`.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]));
+  // Some are there only once there is something to tell; the tests say which never came.
+  const named = [...alerts.map(({ expression }) => expression), ...dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr))];
+  await waitFor('every metric', async () => {
+    const gate = await (await fetch(`${stack.url}/lumen/metrics`)).text();
+    const admind = await (await fetch(`${stack.server('admind').url}/metrics`, { headers: { Authorization: `Bearer ${TOKEN}` } })).text();
+    families = new Map([...`${gate}\n${admind}`.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]));
+    return named.flatMap(namedFamilies).every((name) => families.has(name));
+  }).catch(() => {});
 });
 after(() => stack?.stop());
 
