@@ -108,6 +108,26 @@ test('slow-N waits before the first byte', async () => {
   assert.ok(performance.now() - began >= 150);
 });
 
+test('held-N stops a stream after N of its events, until the mode is set again', async () => {
+  const response = await ask({ stream: true }, { behaviour: 'held-3+tokens-9' });
+  const reader = response.body.getReader();
+  let seen = '';
+  const count = () => seen.match(/"content":" ?\w+"/g)?.length ?? 0;
+  const more = async () => {
+    const { done, value } = await reader.read();
+    if (!done) seen += Buffer.from(value).toString();
+    return !done;
+  };
+  while (count() < 2) assert.ok(await more());
+  const next = more();
+  assert.equal(await Promise.race([next, new Promise((resolve) => { setTimeout(resolve, 100, 'nothing'); })]), 'nothing');
+  await server.behave('');
+  assert.ok(await next);
+  while (await more());
+  assert.equal(count(), 9);
+  assert.match(seen, /data: \[DONE\]\s*$/);
+});
+
 test('held answers wait until the mode is set again; whether it is alive is told all the while', async () => {
   let answered = 0;
   await server.behave('held');

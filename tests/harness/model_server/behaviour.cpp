@@ -69,6 +69,8 @@ bool apply_word(std::string_view word, Behaviour& behaviour) noexcept {
         behaviour.hang = true;
     } else if (word == "held") {
         behaviour.held = true;
+    } else if (const auto events = number_after<std::size_t>(word, "held-")) {
+        behaviour.held_after = *events;
     } else if (word == "refuse") {
         behaviour.refuse = true;
     } else {

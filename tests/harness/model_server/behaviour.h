@@ -5,6 +5,7 @@
 //   NNN[-retry-S]      answers with status NNN, Retry-After S         tokens-N the answer has N tokens
 //   cut-N              the connection breaks after N tokens           hang     the answer never comes
 //   held               the answer waits until the run-time mode is set again
+//   held-N             so does a stream, after N of its events
 //   refuse             the connection is reset; as the run-time mode, new connections are refused
 //   no-usage           the answer says nothing about usage            usage-every-chunk  cumulative, as vLLM can
 //   integer-code       errors are flat and their `code` is a number, as vLLM's were (400 unless a status is given too)
@@ -30,8 +31,9 @@ struct Behaviour {
     std::uint32_t pace_ms = 0;
     int status = 200;
     std::optional<std::uint32_t> retry_after_s;
-    std::optional<std::size_t> tokens;     ///< length of the answer
-    std::optional<std::size_t> cut_after;  ///< tokens
+    std::optional<std::size_t> tokens;      ///< length of the answer
+    std::optional<std::size_t> cut_after;   ///< tokens
+    std::optional<std::size_t> held_after;  ///< events
     std::size_t cached_tokens = 0;
     std::size_t cache_write_tokens = 0;
     std::size_t reasoning_tokens = 0;

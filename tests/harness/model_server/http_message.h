@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,7 +54,8 @@ struct Answer {
     EventSource events;  ///< set: the answer is a stream, and `body` is not used
     std::uint32_t delay_ms = 0;
     std::uint32_t pace_ms = 0;
-    bool held = false;  ///< waits for HttpServer::release_held()
+    bool held = false;                      ///< waits for HttpServer::release_held()
+    std::optional<std::size_t> held_after;  ///< a stream likewise, after so many events
     Ending ending = Ending::complete;
 };
 

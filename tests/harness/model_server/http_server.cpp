@@ -102,7 +102,12 @@ void HttpServer::set_refusing(bool refusing) {
 void HttpServer::release_held() {
     for (const int fd : std::exchange(held_, {})) {
         Connection& connection = *connections_.at(fd);
-        begin_answer(connection);
+        if (connection.head_sent) {
+            connection.answer.held_after.reset();
+            connection.phase = Phase::streaming;
+        } else {
+            begin_answer(connection);
+        }
         advance(connection);
     }
 }
@@ -254,6 +259,7 @@ bool HttpServer::take_request(Connection& connection) {
 void HttpServer::begin_answer(Connection& connection) {
     const Answer& answer = connection.answer;
     connection.head_sent = true;
+    connection.events_sent = 0;
     connection.output += format_head(answer, connection.keep_alive, connection.chunked);
     if (answer.events) {
         connection.phase = Phase::streaming;
@@ -268,6 +274,7 @@ void HttpServer::begin_answer(Connection& connection) {
 void HttpServer::produce(Connection& connection) {
     std::string event;
     do {
+        if (hold_stream(connection)) return;
         event.clear();
         if (!connection.answer.events(event)) {
             if (connection.chunked && connection.answer.ending == Ending::complete) connection.output += "0\r\n\r\n";
@@ -279,11 +286,20 @@ void HttpServer::produce(Connection& connection) {
         } else {
             connection.output += event;
         }
+        ++connection.events_sent;
         if (connection.answer.pace_ms > 0) {
             sleep_until_woken(connection, connection.answer.pace_ms);
             return;
         }
     } while (connection.output.size() < kOutputHighWater);
+}
+
+/// True: it waits from here on for release_held().
+bool HttpServer::hold_stream(Connection& connection) {
+    if (!connection.answer.held_after || connection.events_sent < *connection.answer.held_after) return false;
+    connection.phase = Phase::waiting;
+    held_.insert(connection.fd);
+    return true;
 }
 
 /// The answer has left; true if the connection goes on to its next request. A cut one breaks off unannounced.

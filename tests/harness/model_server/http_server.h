@@ -28,7 +28,7 @@ class HttpServer {
     /// Connections to a `refusable` listener are refused while set_refusing(true) holds.
     std::uint16_t listen(std::uint16_t port, bool refusable);
     void set_refusing(bool refusing);
-    /// Answers that are held begin now.
+    /// Answers that are held begin or go on now.
     void release_held();
 
     /// Serves until SIGTERM or SIGINT.
@@ -46,6 +46,7 @@ class HttpServer {
         std::string input;
         std::string output;
         std::size_t written = 0;
+        std::size_t events_sent = 0;
         std::string dechunked;
         Answer answer;
         Phase phase = Phase::reading;
@@ -69,6 +70,7 @@ class HttpServer {
     bool take_request(Connection& connection);
     void begin_answer(Connection& connection);
     void produce(Connection& connection);
+    bool hold_stream(Connection& connection);
     bool finish(Connection& connection);
     void close_connection(Connection& connection, bool reset);
     void watch(Connection& connection, bool writes);

@@ -150,6 +150,7 @@ Answer ModelApi::handle(const Request& request) {
         }
         misbehave(answer, behaviour);
         answer.held = behaviour.held;
+        answer.held_after = behaviour.held_after;
         return answer;
     }
     // A busy server (429, 503) still says that it is alive; a broken one does not.
