@@ -69,8 +69,9 @@ std::string rounded(double value) {
     return text.str();
 }
 
-void look_at_clock(Findings& findings, double there) {
-    const double skew = there - unix_seconds();
+/// `there`: its clock at some moment since `asked` by ours, which an answer that came late says nothing about.
+void look_at_clock(Findings& findings, double asked, double there) {
+    const double skew = there - std::clamp(there, asked, unix_seconds());
     if (std::abs(skew) > kTolerableSkewSeconds) {
         findings.fail("its clock and this host's are " + rounded(std::abs(skew)) + " s apart",
                       "synchronise both hosts' clocks (NTP): refills and expiry go by the server's");
@@ -117,6 +118,7 @@ std::vector<Diagnosis> examine_files(const std::string& path) {
 void look_at_postgres(Findings& findings, PgPool& postgres) {
     PgPool::Lease lease = postgres.acquire();
     pqxx::read_transaction transaction(*lease);
+    const double asked = unix_seconds();
     const auto row = transaction.exec1(
         "select current_setting('server_version_num')::int, current_setting('server_version'), "
         "current_setting('fsync'), current_setting('synchronous_commit'), "
@@ -133,7 +135,7 @@ void look_at_postgres(Findings& findings, PgPool& postgres) {
     if (row[3].as<std::string>() == "off") {
         findings.fail("synchronous_commit is off", "set it on: settled coins would be lost at power loss");
     }
-    look_at_clock(findings, row[4].as<double>());
+    look_at_clock(findings, asked, row[4].as<double>());
 }
 
 void look_at_migrations(Findings& findings, const std::string& url) {
@@ -207,9 +209,10 @@ void examine_server(Findings& findings, RedisLink& redis) {
     } else {
         findings.ok("version " + version);
     }
+    const double asked = unix_seconds();
     const RedisReply time = redis.command({"TIME"});
     if (time->elements == 2) {
-        look_at_clock(findings, std::atof(time->element[0]->str) + std::atof(time->element[1]->str) / 1e6);
+        look_at_clock(findings, asked, std::atof(time->element[0]->str) + std::atof(time->element[1]->str) / 1e6);
     }
     const RedisReply memory = redis.command({"INFO", "memory"});
     look_at_memory(findings, reply_text(memory.get()));

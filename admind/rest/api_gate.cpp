@@ -20,7 +20,8 @@ constexpr std::string_view kRoot = "/v1/";
 constexpr std::string_view kKeyPath = "/v1/key";
 constexpr std::string_view kUsagePath = "/v1/usage/";
 
-/// A call that has ended is in the book a moment later; so long this waits for it, so often it looks.
+/// A call that has ended is in the book a moment later; so long this waits for it, so often it looks. Where the book is
+/// further behind it counts as running: it is known, and what it cost is not.
 constexpr auto kDrainPatience = std::chrono::seconds(2);
 constexpr auto kDrainLook = std::chrono::milliseconds(50);
 
@@ -157,6 +158,14 @@ Json settled_json(const Services& services, const CallerIdentity& caller, const 
             {"status", "settled"}};
 }
 
+/// Whoever made the call.
+bool is_booked(const Services& services, const std::string& request_id) {
+    PgPool::Lease lease = services.postgres.acquire();
+    pqxx::work transaction(*lease);
+    return !transaction.exec_params("select from ledger_events where request_id = $1::uuid limit 1", request_id)
+                .empty();
+}
+
 enum class InRedis : std::uint8_t { running, ended, unknown };
 
 /// A call that runs has a hold; of one that ended lately the id alone is kept, and whose it was the book will tell.
@@ -187,9 +196,10 @@ Json usage_json(const Services& services, const CallerIdentity& caller, const st
         if (Json settled = settled_json(services, caller, request_id); !settled.is_null()) return settled;
         const InRedis state = look_in_redis(services.redis, caller, request_id);
         if (state == InRedis::running) return running_json(request_id);
-        if (state == InRedis::unknown || std::chrono::steady_clock::now() > deadline) {
-            return settled_json(services, caller, request_id);  // drained between the two looks
+        if (state == InRedis::unknown || is_booked(services, request_id)) {
+            return settled_json(services, caller, request_id);  // drained between the two looks, or another key's
         }
+        if (std::chrono::steady_clock::now() > deadline) return running_json(request_id);
         std::this_thread::sleep_for(kDrainLook);
     }
 }
