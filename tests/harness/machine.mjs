@@ -83,25 +83,41 @@ export function postgresBin(program) {
 
 // Below the kernel's ephemeral range, so that no outgoing connection takes a port between our look and the server's bind.
 const FIRST_PORT = 20000;
-const LAST_PORT = 31999;
-const given = new Set();
+const BLOCKS = 600;
+const BLOCK_PORTS = 20;
+const ours = [];
 
+/// Of a block of ports that is this process's as long as it lives: it listens on the first one. Suites that run side by
+/// side look for ports long before their servers bind them.
 export async function freePort() {
-  for (let tries = 0; tries < 200; tries++) {
-    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT + 1));
-    if (!given.has(port) && (await portIsFree(port))) {
-      given.add(port);
-      return port;
-    }
+  for (let tries = 0; tries < 1000; tries++) {
+    if (ours.length === 0) ours.push(...await claimBlock());
+    const port = ours.pop();
+    if (port !== undefined && (await portIsFree(port))) return port;
   }
-  throw new Error(`no free port found between ${FIRST_PORT} and ${LAST_PORT}`);
+  throw new Error(`no free port found from ${FIRST_PORT} on`);
 }
 
-export function portIsFree(port) {
+async function claimBlock() {
+  const first = FIRST_PORT + BLOCK_PORTS * Math.floor(Math.random() * BLOCKS);
+  const claim = await listenOn(first);
+  if (claim === null) return [];
+  claim.unref();
+  return Array.from({ length: BLOCK_PORTS - 1 }, (_, i) => first + 1 + i);
+}
+
+export async function portIsFree(port) {
+  const probe = await listenOn(port);
+  if (probe === null) return false;
+  await new Promise((resolve) => { probe.close(resolve); });
+  return true;
+}
+
+function listenOn(port) {
   return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)));
+    const server = createServer();
+    server.once('error', () => resolve(null));
+    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => resolve(server));
   });
 }
 

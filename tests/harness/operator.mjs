@@ -1,8 +1,9 @@
 // What an operator's script does over REST: users, limits, keys (spec/rest.md §2).
 import { randomUUID } from 'node:crypto';
 
-/// A resource that admind changes this often between two calls is changed for ever.
+/// A resource that admind changes this often between two calls is changed for ever; a store that is away this long is down.
 const MOST_TRIES = 5;
+const AWAY_PAUSE_MS = 1000;
 
 export class RestError extends Error {
   constructor(method, path, status, body) {
@@ -39,11 +40,16 @@ export class Operator {
     return answer;
   }
 
-  /// The body of a 2xx answer; anything else is an error that quotes it.
+  /// The body of a 2xx answer; anything else is an error that quotes it. A store that does not answer in time, as on a
+  /// machine that stalls, is asked again: with the same intent.
   async rest(method, path, body, headers) {
-    const answer = await this.call(method, path, body, headers);
-    if (answer.status < 200 || answer.status > 299) throw new RestError(method, path, answer.status, answer.body);
-    return answer.body;
+    const intent = method === 'POST' ? { 'idempotency-key': randomUUID() } : {};
+    for (let tries = 1; ; tries++) {
+      const answer = await this.call(method, path, body, { ...intent, ...headers });
+      if (answer.status >= 200 && answer.status <= 299) return answer.body;
+      if (answer.status !== 503 || tries === MOST_TRIES) throw new RestError(method, path, answer.status, answer.body);
+      await new Promise((resolve) => { setTimeout(resolve, AWAY_PAUSE_MS); });
+    }
   }
 
   /// Changes a resource as it stands now; again, if admind itself changed it between the two calls.

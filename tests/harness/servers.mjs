@@ -15,7 +15,7 @@ const packaging = path.join(checkout, 'packaging');
 /// Status of a GET, or 0 if nobody answers.
 function statusOf(url) {
   return new Promise((resolve) => {
-    const request = httpRequest(url, { timeout: 2000, agent: false }, (response) => {
+    const request = httpRequest(url, { timeout: 10_000, agent: false }, (response) => {
       response.resume();
       resolve(response.statusCode);
     });

@@ -56,6 +56,7 @@ export async function startEndpoint(answer) {
       response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(json));
     });
   });
+  server.keepAliveTimeout = 0;  // or a connection may be closed just as the gate uses it again
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
