@@ -1,20 +1,26 @@
 // Another endpoint answers before the client notices: dead, busy, broken and slow ones (design.md §3, T34…T39).
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { freePort, waitFor } from '../harness/machine.mjs';
+import { checkout, freePort, waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { chatAnswer, startEndpoint } from './scripted_endpoint.mjs';
 import { chatBody } from './traffic.mjs';
+
+const IMPATIENT = '/v1/completions';
+
+const impatientProxy = readFileSync(path.join(checkout, 'nginx-conf/lumen_proxy.conf'), 'utf8').replace(/proxy_read_timeout [^;]+;/, 'proxy_read_timeout 1s;');
 
 let stack;
 let first;
 let second;
 let busy;
-let busyUntil = 0;
+let isBusy = false;
 before(async () => {
   first = await startEndpoint(() => ({ status: 500, json: { error: { message: 'out of memory on gpu 3' } } }));
   second = await startEndpoint(() => ({ json: chatAnswer() }));
-  busy = await startEndpoint(() => (Date.now() < busyUntil
+  busy = await startEndpoint(() => (isBusy
     ? { status: 503, headers: { 'retry-after': '1' }, json: { error: { message: 'queue full' } } } : { json: chatAnswer() }));
   const dead = `http://127.0.0.1:${await freePort()}/v1`;
   const model = (name, ...endpoints) => ({
@@ -24,6 +30,7 @@ before(async () => {
   stack = await startStack({
     name: 'failover',
     workers: 1,
+    settings: { health: { interval: 86_400 } },  // what is ejected here is not probed back
     models: ([server]) => [
       model('rebuilt', { url: `${first.url}/one/v1`, model: 'vendor/first', api_key: 'key-of-first' },
         { url: `${second.url}/two/v1`, model: 'second', api_key: 'key-of-second' }),
@@ -35,7 +42,9 @@ before(async () => {
       model('silent-once', { url: `${server}/misbehave/hang/v1` }, { url: `${second.url}/v1` }),
       model('draining', { url: `${first.url}/v1`, state: 'draining' }, { url: `${second.url}/v1` }),
     ],
-    nginx: (file, text) => text.replace(/proxy_read_timeout [^;]+;/, 'proxy_read_timeout 1s;'),
+    // One path on which the gate is impatient.
+    nginx: (file, text) => (file === 'lumen.conf'
+      ? `${text}\nlocation = ${IMPATIENT} { lumen on; lumen_tries 3; ${impatientProxy} proxy_pass https://lumen_models; }\n` : text),
   });
 });
 after(async () => {
@@ -43,10 +52,11 @@ after(async () => {
   await stack?.stop();
 });
 
-const ask = async (model, over = {}) => {
-  const response = await stack.post('/v1/chat/completions', chatBody({ model, ...over }));
+const ask = async (model, over = {}, path = '/v1/chat/completions') => {
+  const response = await stack.post(path, chatBody({ model, ...over }));
   return { status: response.status, headers: response.headers, json: await response.json() };
 };
+const askImpatiently = (model) => ask(model, { messages: undefined, prompt: 'Say something short.' }, IMPATIENT);
 
 test('the request is rebuilt for the endpoint that gets it: path, model name, credentials, and never the caller\'s key', async () => {
   await waitFor('a request that met both', async () => {
@@ -88,8 +98,15 @@ test('with one dead and one broken endpoint of three no client sees an error', a
     assert.equal(headers.get('x-lumen-endpoint'), 'three-3');
     assert.ok(Number(headers.get('x-lumen-attempts')) <= 3);
   }
-  // They are ejected by now: the good one is asked first.
-  assert.equal((await ask('three')).headers.get('x-lumen-attempts'), '1');
+  // While they are ejected the good one is asked first.
+  const endpoints = async () => (await (await fetch(`${stack.url}/lumen/status`, { headers: { accept: 'application/json' } })).json()).endpoints;
+  const attempts = await waitFor('an answer while both are ejected', async () => {
+    await ask('three');  // one whose time is over fails its trial
+    const ejected = (await endpoints()).filter(({ name, state }) => ['three-1', 'three-2'].includes(name) && state === 'ejected');
+    const { headers } = await ask('three');
+    return ejected.length === 2 && ejected.every(({ until_ms: until }) => Date.now() < until) && headers.get('x-lumen-attempts');
+  });
+  assert.equal(attempts, '1');
 });
 
 test('an endpoint that refuses is an error without a charge, and nothing is counted', async () => {
@@ -113,8 +130,13 @@ test('all endpoints busy: 503 server_is_overloaded with a wait, and they are not
 });
 
 test('a busy endpoint rests, and is used again when it has recovered', async () => {
-  busyUntil = Date.now() + 1500;
+  isBusy = true;
+  await waitFor('it to be asked', async () => {
+    assert.equal((await ask('sometimes-busy')).status, 200);
+    return busy.asked.length > 0;
+  });
   for (let i = 0; i < 20; i++) assert.equal((await ask('sometimes-busy')).status, 200);
+  isBusy = false;
   await waitFor('the recovered endpoint to be used', async () => {
     const { status, headers } = await ask('sometimes-busy');
     assert.equal(status, 200);
@@ -123,7 +145,7 @@ test('a busy endpoint rests, and is used again when it has recovered', async () 
 });
 
 test('an endpoint that never answers: 504 upstream_timeout, counted without a charge', async () => {
-  const { status, headers, json } = await ask('silent');
+  const { status, headers, json } = await askImpatiently('silent');
   assert.equal(status, 504);
   assert.equal(json.error.code, 'upstream_timeout');
   const [row] = await stack.ledger(headers.get('x-request-id'));
@@ -132,7 +154,7 @@ test('an endpoint that never answers: 504 upstream_timeout, counted without a ch
 
 test('a silent endpoint is given up for the next one', async () => {
   await waitFor('an answer that took two attempts', async () => {
-    const { status, headers } = await ask('silent-once');
+    const { status, headers } = await askImpatiently('silent-once');
     assert.equal(status, 200);
     return headers.get('x-lumen-attempts') === '2';
   });
@@ -148,11 +170,14 @@ test('nothing is in flight when nothing runs, also after a worker was killed wit
   // A request is given up after a second, and a report is as old as that: so more follow until one shows them.
   let over = false;
   const keepAsking = async () => {
-    while (!over) await ask('silent').catch(() => {});
+    while (!over) await askImpatiently('silent').catch(() => {});
   };
   const running = Array.from({ length: 4 }, keepAsking);
-  const report = async () => JSON.parse(await stack.redis('GET', (await stack.redis('KEYS', 'lumen:gate:*'))[0]));
-  const inFlight = async () => (await report()).endpoints.reduce((sum, endpoint) => sum + endpoint.in_flight, 0);
+  const inFlight = async () => {
+    const [key] = await stack.redis('KEYS', 'lumen:gate:*');
+    const report = key && JSON.parse(await stack.redis('GET', key));
+    return report ? report.endpoints.reduce((sum, endpoint) => sum + endpoint.in_flight, 0) : undefined;  // a report lives for some seconds
+  };
   try {
     await waitFor('requests to be in flight', async () => await inFlight() > 0);
     process.kill(stack.workers()[0], 'SIGKILL');

@@ -21,9 +21,10 @@ const embed = (connections, i, key) => connections.post(i, '/v1/chat/completions
 /// Connections that between them reach every worker, all of them already used.
 async function openConnections(key) {
   const gatePort = new URL(stack.url).port;
-  for (let tries = 0; tries < 20; tries++) {
+  for (let tries = 0; tries < 200; tries++) {
     const connections = new Connections(stack.url, CONNECTIONS);
-    for (let i = 0; i < CONNECTIONS; i++) assert.equal((await embed(connections, i, key)).status, 200);
+    // At once: of those that come one by one an idle machine gives each to the same worker.
+    for (const { status } of await Promise.all(Array.from({ length: CONNECTIONS }, (_, i) => embed(connections, i, key)))) assert.equal(status, 200);
     const reached = new Set(connections.ports().map((port) => workerOf(port, gatePort, stack.workers())));
     reached.delete(undefined);
     if (reached.size === stack.workers().length) return connections;

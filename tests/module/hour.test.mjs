@@ -3,8 +3,10 @@
 // ledger.md T12 says: the product has no clock to turn.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { Operator } from '../harness/operator.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { waitFor } from '../harness/machine.mjs';
+import { withinAnHour } from './hours.mjs';
 import { nano } from './traffic.mjs';
 
 let stack;
@@ -37,14 +39,10 @@ async function refilledAll(accounts) {
 /// Both copies go for the same accounts at the same moment, several times.
 async function bothRefill() {
   await Promise.all([stack.server('admind'), copy].flatMap((server) => Array.from({ length: 3 }, () =>
-    fetch(`${server.url}/api/v1/admin/refill`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${stack.operator.token}`, 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID() },
-      body: '{}',
-    }).then(async (answer) => assert.ok(answer.ok, await answer.text())))));
+    new Operator(server.url, stack.operator.token).rest('POST', '/admin/refill', {}))));
 }
 
-test('one hour: once each, by two copies at once, never above the limit', async () => {
+test('one hour: once each, by two copies at once, never above the limit', () => withinAnHour(async () => {
   const low = await stack.newAccount({ max: '5', refresh: '0.75', starting: '1' });
   const nearlyFull = await stack.newAccount({ max: '5', refresh: '0.75', starting: '4.9' });
   const full = await stack.newAccount({ max: '5', refresh: '0.75' });
@@ -56,9 +54,9 @@ test('one hour: once each, by two copies at once, never above the limit', async 
   assert.deepEqual(await refills(nearlyFull.account), [{ delta: String(nano('0.1')), balance_after: String(nano('5')) }]);
   assert.deepEqual(await refills(full.account), []);
   assert.deepEqual(await refills(still.account), []);
-});
+}));
 
-test('hours in which no admind ran are made up when one starts, once', async () => {
+test('hours in which no admind ran are made up when one starts, once', () => withinAnHour(async () => {
   const { account } = await stack.newAccount({ max: '50', refresh: '0.25', starting: '1' });
   await stack.server('admind').stop();
   await copy.stop();
@@ -66,9 +64,9 @@ test('hours in which no admind ran are made up when one starts, once', async () 
   await Promise.all([stack.start('admind'), copy.start()]);
   await refilledAll([account]);
   assert.deepEqual(await refills(account), [{ delta: String(nano('1.75')), balance_after: String(nano('2.75')) }]);
-});
+}));
 
-test('an admission does not wait for the refill job: a due hour is credited as the request arrives', async () => {
+test('an admission does not wait for the refill job: a due hour is credited as the request arrives', () => withinAnHour(async () => {
   const { account, key } = await stack.newAccount({ max: '5', refresh: '0.5', starting: '0' });
   const post = () => stack.post('/v1/chat/completions', { model: 'demo', messages: [{ role: 'user', content: 'hi' }] }, { key });
   assert.equal((await post()).status, 402);
@@ -76,4 +74,4 @@ test('an admission does not wait for the refill job: a due hour is credited as t
   assert.equal((await post()).status, 200);
   await refilledAll([account]);
   assert.equal((await refills(account))[0].delta, String(nano('1')));
-});
+}));

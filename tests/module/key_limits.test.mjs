@@ -21,7 +21,7 @@ before(async () => {
     models: ([server]) => [
       { name: 'demo', ...price, endpoints: [{ id: 'demo-1', url: `${server}/v1` }] },
       { name: 'org/other', ...price, endpoints: [{ id: 'other-1', url: `${server}/v1` }] },
-      { name: 'paced', ...price, endpoints: [{ id: 'paced-1', url: `${server}/misbehave/pace-100+tokens-30/v1` }] },
+      { name: 'stopping', ...price, endpoints: [{ id: 'stopping-1', url: `${server}/misbehave/held-2+tokens-30/v1` }] },
     ],
   });
   person = await BrowserSession.ofDevUser(stack);
@@ -116,9 +116,10 @@ test('a key\'s own rates hold: requests, tokens, running requests', async () => 
   await change({ rpm: null, tpm: 10 });
   assert.equal(await ask({ max_tokens: 1000 }), '400 request_too_large_for_rate_limit');
   await change({ tpm: null, concurrency: 1 });
-  const running = await stack.post('/v1/chat/completions', chatBody({ model: 'paced', stream: true }), { key: key.secret });
+  const running = await stack.post('/v1/chat/completions', chatBody({ model: 'stopping', stream: true }), { key: key.secret });
   assert.equal(await ask(), '429 concurrency_limit_exceeded');
-  await running.body.cancel();
+  await stack.modelServers[0].behave('');
+  await running.text();
   await waitFor('the stream to be settled', async () => (await stack.wallet(account)).running === 0n);
   assert.equal(await ask(), '200');
 });
@@ -160,16 +161,21 @@ test('L10: a term that is misspelt is an error and changes nothing; what is answ
 });
 
 test('a key expires by itself, and its owner may prolong it', async () => {
-  await change({ expires_at: new Date(Date.now() + 1500).toISOString() });
+  // On a machine that stalls a second and a half may be over before admind reads of it.
+  await waitFor('an expiry that is still to come', async () => {
+    const answer = await person.call('PATCH', `/me/keys/${key.id}`, { expires_at: new Date(Date.now() + 1500).toISOString() });
+    return answer.status === 200;
+  });
   await waitFor('the key to expire', async () => (await ask()) === '401 api_key_expired');
   await change({ expires_at: null });
   assert.equal(await ask(), '200');
 });
 
 test('P51 P52 P53 a deleted key fails on the next request; what runs finishes and is billed to it; its history stays', async () => {
-  const running = await stack.post('/v1/chat/completions', chatBody({ model: 'paced', stream: true }), { key: key.secret });
+  const running = await stack.post('/v1/chat/completions', chatBody({ model: 'stopping', stream: true }), { key: key.secret });
   assert.equal((await person.call('DELETE', `/me/keys/${key.id}`)).status, 204);
   assert.equal(await ask(), '401 invalid_api_key');
+  await stack.modelServers[0].behave('');
   const text = await running.text();
   assert.match(text, /data: \[DONE\]\s*$/);
   const [row] = await stack.ledger(running.headers.get('x-request-id'));

@@ -30,6 +30,7 @@ before(async () => {
       response.writeHead(200, { 'content-type': 'application/json' }).end('{"text":"A long talk.","usage":{"type":"duration","seconds":60}}');
     });
   });
+  recorder.keepAliveTimeout = 0;  // or a connection may be closed just as the gate uses it again
   recorder.listen(0, '127.0.0.1');
   await once(recorder, 'listening');
   stack = await startStack({

@@ -6,7 +6,8 @@ import { costOf, parseCoins } from '../harness/coins.mjs';
 import { waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { ownKey } from './api_keys.mjs';
-import { chatBody } from './traffic.mjs';
+import { withinAnHour } from './hours.mjs';
+import { chatBody, leave } from './traffic.mjs';
 
 const PRICE = { input: '1000', output: '2000' };
 const MONITORING = 'a-monitoring-token-of-32-characters';
@@ -17,12 +18,13 @@ before(async () => {
   const priced = { input_cost_per_million: 1000, output_cost_per_million: 2000 };
   stack = await startStack({
     name: 'local_api',
+    nginx: (file, text) => text.replace('lumen_drain_aborted 5s;', 'lumen_drain_aborted 60s;'),
     settings: { api: { monitoring: { token: MONITORING } }, app: { cors_origins: [PAGE] }, rate_limiting: { limit: '600 per minute' } },
     models: ([server]) => [
       { ...priced, name: 'demo', access: 'allowed', image_cost: 0.04, endpoints: [{ id: 'demo-1', url: `${server}/v1` }] },
       { ...priced, name: 'blocked', access: 'blocked', hide_when_blocked: true, endpoints: [{ id: 'blocked-1', url: `${server}/v1` }] },
       { ...priced, name: 'retired', access: 'allowed', disabled: true, endpoints: [{ id: 'retired-1', url: `${server}/v1` }] },
-      { ...priced, name: 'slow', access: 'allowed', endpoints: [{ id: 'slow-1', url: `${server}/misbehave/pace-100+tokens-20/v1` }] },
+      { ...priced, name: 'slow', access: 'allowed', endpoints: [{ id: 'slow-1', url: `${server}/misbehave/held-2+tokens-20/v1` }] },
     ],
   });
 });
@@ -39,7 +41,7 @@ async function chat(options, over = {}) {
   return { id: answer.headers.get('x-request-id'), body: await answer.json() };
 }
 
-test('L24: a key sees its name, budget and use', async () => {
+test('L24: a key sees its name, budget and use', () => withinAnHour(async () => {
   const { account, key } = await stack.newAccount({ max: '5', refresh: '0.5' });
   const { body } = await chat({ key });
   const cost = costOf({ input: body.usage.prompt_tokens, output: body.usage.completion_tokens }, PRICE);
@@ -60,7 +62,7 @@ test('L24: a key sees its name, budget and use', async () => {
   assert.deepEqual([usage.requests, usage.tokens, usage.coins.nano], [1, body.usage.total_tokens, String(cost)]);
   assert.deepEqual(rates, { requests: [{ limit: 600, period_seconds: 60 }], tokens: [], concurrency: null });
   assert.equal(seen.headers.get('x-request-id').length, 36);
-});
+}));
 
 test('a key without budget or coins sees that it has none', async () => {
   const none = await stack.operator.createUser({ email: 'none@example.edu', name: 'None', keyName: 'k' });
@@ -126,8 +128,14 @@ test('a call tells what it cost, to the key that made it and to no other', async
   const { account, key } = await stack.newAccount();
   const { id, body } = await chat({ key });
   const cost = costOf({ input: body.usage.prompt_tokens, output: body.usage.completion_tokens }, PRICE);
-  const { status, body: seen } = await get(`/v1/usage/${id}`, { key });
-  assert.equal(status, 200, 'also in the moment after the call');
+  const first = await get(`/v1/usage/${id}`, { key });
+  assert.equal(first.status, 200, 'also in the moment after the call');
+  assert.match(first.body.status, /^(running|settled)$/);
+  const seen = await waitFor('it to be settled', async () => {
+    const { status, body: told } = await get(`/v1/usage/${id}`, { key });
+    assert.equal(status, 200, 'once known it stays so');
+    return told.status === 'settled' && told;
+  });
   assert.deepEqual([seen.object, seen.request_id, seen.model, seen.status, seen.usage_source], ['usage', id, 'demo', 'settled', 'final']);
   assert.deepEqual([seen.tokens.input, seen.tokens.output], [body.usage.prompt_tokens, body.usage.completion_tokens]);
   assert.equal(seen.coins.nano, String(cost));
@@ -145,7 +153,7 @@ test('L27: a call whose client left tells what it cost, once it has ended', asyn
   const id = answer.headers.get('x-request-id');
   await answer.body.getReader().read();
   assert.equal((await get(`/v1/usage/${id}`, { key })).body.status, 'running');
-  abort.abort();
+  await leave(stack, abort);
   const settled = await waitFor('it to be settled', async () => {
     const { body } = await get(`/v1/usage/${id}`, { key });
     return body.status === 'settled' && body;

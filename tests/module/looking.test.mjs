@@ -6,7 +6,7 @@ import { waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { ownKey } from './api_keys.mjs';
 import { chatAnswer, startEndpoint } from './scripted_endpoint.mjs';
-import { chatBody } from './traffic.mjs';
+import { chatBody, leave } from './traffic.mjs';
 
 const SCRAPE_TOKEN = 'who-may-scrape';
 const MANY = Array.from({ length: 260 }, (_, i) => `many-${i}`);  // more than the counters have series
@@ -21,14 +21,14 @@ before(async () => {
   const price = { access: 'allowed', input_cost_per_million: 1, output_cost_per_million: 1 };
   stack = await startStack({
     name: 'looking',
-    settings: { api: { prometheus: { enabled: true, token: SCRAPE_TOKEN } } },
+    settings: { health: { interval: 86_400 }, api: { prometheus: { enabled: true, token: SCRAPE_TOKEN } } },
     models: ([server]) => [
       { name: 'demo', ...price, endpoints: [{ id: 'demo-1', url: `${server}/v1` }] },
       { name: 'slow', ...price, endpoints: [{ id: 'slow-1', url: `${server}/misbehave/slow-300+pace-20/v1` }] },
-      { name: 'held', ...price, endpoints: [{ id: 'held-1', url: `${server}/v1` }] },
+      { name: 'stopping', ...price, endpoints: [{ id: 'stopping-1', url: `${server}/misbehave/held-2/v1` }] },
       { name: 'broken', ...price, endpoints: [{ id: 'broken-1', url: `${broken.url}/v1` }] },
       { name: 'half', ...price, endpoints: [{ id: 'half-1', url: `${broken.url}/v1` }, { id: 'half-2', url: `${good.url}/v1` }] },
-      { name: 'busy', ...price, endpoints: [{ id: 'busy-1', url: `${server}/misbehave/429-retry-20/v1` }] },
+      { name: 'busy', ...price, endpoints: [{ id: 'busy-1', url: `${server}/misbehave/429-retry-30/v1` }] },
       { name: "odd/<img/src=x/onerror=alert(1)>'&amp;", ...price, endpoints: [{ id: 'odd-1', url: `${server}/v1` }] },
       { name: 'cut', ...price, endpoints: [{ id: 'cut-1', url: `${server}/misbehave/cut-3+tokens-40/v1` }] },
       { name: 'long', ...price, endpoints: [{ id: 'long-1', url: `${server}/misbehave/tokens-4000/v1` }] },
@@ -64,7 +64,8 @@ test('the log says who asked for what, where the time went, and what it cost', a
   const log = await logOf(headers.get('x-request-id'));
   assert.deepEqual([log.account, log.key, log.model, log.endpoint], [account, keyId, 'slow', 'slow-1'].map(String));
   assert.deepEqual([log.ended, log.refusal, log.attempts, log.upstream, log.usage], ['complete', '-', '1', '200', 'final']);
-  assert.ok(Number(log.ttft_ms) >= 300 && Number(log.ttft_ms) < Number(log.upstream_s) * 1000 + 1000);
+  const [, seconds] = / 200 (\d+\.\d+) request=/.exec(log.line);
+  assert.ok(Number(log.ttft_ms) >= 300 && Number(log.ttft_ms) < Number(seconds) * 1000 + 1000, log.line);
   assert.ok(Number(log.overhead_us) > 0 && Number(log.body_ms) >= 0);
   const [tokensIn, tokensOut] = log.tokens.split('/').map(Number);
   assert.equal(log.cost, `0.0000${String(tokensIn + tokensOut).padStart(2, '0')}000`);
@@ -127,9 +128,9 @@ test('the log tells the attempts of a request that failed over', async () => {
 test('the log tells a client that left, and a stream that was cut', async () => {
   const { account, key } = await stack.newAccount();
   const controller = new AbortController();
-  const response = await stack.post('/v1/chat/completions', chatBody({ model: 'slow', stream: true }), { key, signal: controller.signal });
-  for await (const _ of response.body) break;
-  controller.abort();
+  const response = await stack.post('/v1/chat/completions', chatBody({ model: 'stopping', stream: true }), { key, signal: controller.signal });
+  await response.body.getReader().read();
+  await leave(stack, controller);
   await waitFor('the hold to end', async () => (await stack.wallet(account)).running === 0n);
   assert.equal((await logOf(response.headers.get('x-request-id'))).ended, 'client_left');
 });
@@ -166,7 +167,7 @@ test('L21: an endpoint that rests says why and until when, in metric, status pag
   assert.match(page, /^lumen_endpoint_state\{model="broken",endpoint="broken-1",state="(ejected|trial)"\} 1$/m);
   const [, until] = /^lumen_endpoint_until_timestamp_seconds\{model="busy",endpoint="busy-1",reason="status 429"\} (\S+)$/m.exec(page);
   const secondsLeft = Number(until) - Date.now() / 1000;
-  assert.ok(secondsLeft > 0 && secondsLeft <= 20);
+  assert.ok(secondsLeft > 0 && secondsLeft <= 30);
   assert.match(page, /^lumen_endpoint_until_timestamp_seconds\{model="broken",endpoint="broken-1",reason="status 500"\} /m);
   assert.match(page, /^lumen_endpoint_state\{model="away",endpoint="away-1",state="draining"\} 1$/m);
 
@@ -200,19 +201,17 @@ test('L21: an endpoint that rests says why and until when, in metric, status pag
 
 test('coins held and requests in flight are there while they run, and gone afterwards', async () => {
   await stack.modelServers[0].behave('held');
-  const running = ask('held');
+  const running = ask('stopping');
   const held = await waitFor('the hold in the metric', async () => {
     const value = Number(/^lumen_coins_held (\S+)$/m.exec(await metrics())[1]);
-    return value > 0 && value;
+    const now = await status();  // what another one held may just be ending
+    return value > 0 && Number(now.coins_held) === value && now.endpoints.find(({ name }) => name === 'stopping-1').in_flight === 1 && value;
   });
   assert.ok(held < 1);
-  const now = await status();
-  assert.equal(now.endpoints.find(({ name }) => name === 'held-1').in_flight, 1);
-  assert.equal(Number(now.coins_held), held);
   await stack.modelServers[0].behave('');
   await running;
   await waitFor('nothing to be held', async () => /^lumen_coins_held 0$/m.test(await metrics()));
-  assert.equal((await status()).endpoints.find(({ name }) => name === 'held-1').in_flight, 0);
+  await waitFor('nothing to be in flight', async () => (await status()).endpoints.find(({ name }) => name === 'stopping-1').in_flight === 0);
 });
 
 // ---- every metric of spec/api.md §5 --------------------------------------------------------------------------------
@@ -269,13 +268,18 @@ test('what ends early is counted by who ended it, and how requests ended by thei
   const { account, key } = await stack.newAccount({ max: '0.0036', mode: 'strict' });  // the first hold, and not 4,000 tokens
   assert.match((await ask('long', { stream: true }, { key })).text, /insufficient_quota/);
   await waitFor('it to be settled', async () => (await stack.wallet(account)).running === 0n);
-  assert.deepEqual(await Promise.all(sides.map(valueOf)), before.map((count) => count + 1));
+  let counted;
+  await waitFor('both to be counted', async () => {
+    counted = await Promise.all(sides.map(valueOf));
+    return counted.every((count, i) => count > before[i]);
+  });
+  assert.deepEqual(counted, before.map((count) => count + 1));
   broken.says = { status: 400, json: { error: { message: 'no' } } };
   await ask('broken');
   broken.says = undefined;
   for (const [model, kind] of [['slow', ''], ['broken', 'bad_request'], ['broken', 'upstream_error'], ['cut', 'incomplete']]) {
-    const count = await valueOf(`gen_ai_server_request_duration_seconds_count{gen_ai_operation_name="chat",gen_ai_request_model="${model}",error_type="${kind}"}`);
-    assert.ok(count > 0, `${model}: ${kind || 'none'}`);
+    const name = `gen_ai_server_request_duration_seconds_count{gen_ai_operation_name="chat",gen_ai_request_model="${model}",error_type="${kind}"}`;
+    await waitFor(`${model}: ${kind || 'none'}`, async () => await valueOf(name) > 0);
   }
 });
 
@@ -288,7 +292,7 @@ test('models beyond what the counters have room for are counted together, and no
     const answers = await Promise.all(MANY.slice(i, i + 20).map((model) => ask(model)));
     for (const { status: code, text } of answers) assert.equal(code, 200, text);
   }
-  await waitFor('all to be counted', async () => count(await answered()) === before + MANY.length);
+  await waitFor('all to be counted', async () => count(await answered()) >= before + MANY.length);
   const names = new Set((await answered()).map(([, model]) => model));
   assert.ok(names.size <= 256, `${names.size} names`);
   const others = (await answered()).filter(([, model]) => model === 'other');

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { checkout, freePort, makeServerDir } from '../harness/machine.mjs';
+import { checkout, freePort, makeServerDir, waitFor } from '../harness/machine.mjs';
 import { runningPid } from '../harness/server_process.mjs';
 import { sql } from '../harness/sql.mjs';
 
@@ -35,6 +35,12 @@ function run(command, { env }, ...args) {
 }
 
 const pids = ({ state }) => SERVERS.map((name) => runningPid(path.join(state, 'run', `${name}.pid`)));
+
+async function killRedis({ state }) {
+  const file = path.join(state, 'run', 'redis.pid');
+  process.kill(runningPid(file), 'SIGKILL');
+  await waitFor('it to be gone', () => runningPid(file) === null);
+}
 
 function variables(text) {
   return Object.fromEntries([...text.matchAll(/^export (\w+)='([^']*)'$/gm)].map(([, name, value]) => [name, value]));
@@ -75,7 +81,7 @@ test('a server that died is started again, data and key are kept through down, a
   const instance = instanceAt('phoenix', await freePort());
   assert.equal((await run('up', instance)).code, 0);
   const { LUMEN_API_KEY } = variables((await run('env', instance)).stdout);
-  process.kill(runningPid(path.join(instance.state, 'run', 'redis.pid')), 'SIGKILL');
+  await killRedis(instance);
   const again = await run('up', instance);
   assert.equal(again.code, 0, again.stderr);
   assert.match(again.stdout, /balance +4\.9999\d+ → 4\.9999/);
@@ -93,7 +99,7 @@ test('a pid file whose number belongs to another process now stops nobody', asyn
   assert.equal((await run('up', instance)).code, 0);
   const file = path.join(instance.state, 'run', 'redis.pid');
   const [, began, boot] = readFileSync(file, 'utf8').trim().split(' ');
-  process.kill(runningPid(file), 'SIGKILL');
+  await killRedis(instance);
   writeFileSync(file, `${process.pid} ${began} ${boot}\n`);  // ours, but begun at another time
   assert.equal(runningPid(file), null);
   assert.equal((await run('down', instance)).code, 0);  // and we are still here

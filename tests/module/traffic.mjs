@@ -1,6 +1,7 @@
 // Requests as the suites of this folder make them: many at once, on connections they can tell apart, counted.
 import http from 'node:http';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { waitFor } from '../harness/machine.mjs';
 
 export const chatBody = (over = {}) => ({ model: 'demo', messages: [{ role: 'user', content: 'Say something short.' }], ...over });
 
@@ -80,6 +81,20 @@ export function workerOf(clientPort, gatePort, workers) {
 
 /// `code` of an error answer in OpenAI's envelope.
 export const codeOf = (answer) => JSON.parse(answer.body).error.code;
+
+/// How many streams the gate has seen their clients leave.
+export async function clientsGone(stack) {
+  const page = await (await fetch(`${stack.url}/lumen/metrics`)).text();
+  return Number(/^lumen_stream_interrupted_total\{side="client"\} (\d+)$/m.exec(page)?.[1] ?? 0);
+}
+
+/// Leaves a stream that its model server holds (held-N), and lets that go on once the gate knows.
+export async function leave(stack, abort) {
+  const before = await clientsGone(stack);
+  abort.abort();
+  await waitFor('the gate to see the client leave', async () => await clientsGone(stack) > before);
+  await stack.modelServers[0].behave('');
+}
 
 const costComment = /^: lumen cost=(\S+) request=(\S+)$/m;
 

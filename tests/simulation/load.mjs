@@ -5,7 +5,7 @@ import { chatBody, Connections, nano } from '../module/traffic.mjs';
 export const CLIENTS = 12;
 const SOFT_ACCOUNTS = 2;
 const MOST_ROUNDS = 200_000;  // of one client; the trouble ends long before
-const SERVED_AGAIN_SECONDS = 60;
+const SERVED_AGAIN_SECONDS = 120;
 const LOOK_MS = 250;
 const STRICT_GRANT = '0.0005';  // a few hundred requests: it runs dry, and is filled again
 
@@ -14,7 +14,7 @@ const BROKEN = /ECONNRESET|ECONNREFUSED|socket hang up|EPIPE/;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/// Runs `trouble(served, accounts)` while clients send; `served()` counts the requests answered so far. Returns what was heard:
+/// Runs `trouble(served, accounts, heard)` while clients send; `served()` counts the requests answered so far. Returns what was heard:
 /// {told: request → cost in nano-coins, statuses, cut, broken, accounts, strict, revocations, revoked, negative}.
 export async function under({ stack, gates }, trouble) {
   const heard = { told: new Map(), statuses: {}, cut: 0, broken: 0, revocations: 0, revoked: 0, negative: 0 };
@@ -30,7 +30,7 @@ export async function under({ stack, gates }, trouble) {
   // Whoever fails first is the reason.
   const failed = work.then(() => {}, (error) => { stop = true; throw error; });
   try {
-    await Promise.race([trouble(() => heard.statuses[200] ?? 0, heard.accounts), failed.then(() => new Promise(() => {}))]);
+    await Promise.race([trouble(() => heard.statuses[200] ?? 0, heard.accounts, heard), failed.then(() => new Promise(() => {}))]);
   } finally {
     stop = true;
     await work;
@@ -142,7 +142,7 @@ export async function bookedAsTold(stack, heard, { inFlightForgotten }) {
          group by request_id`);
       booked = new Map(rows.map((row) => [row.request_id, BigInt(row.cost)]));
       return differences().length === 0;
-    }, 30, 250);
+    }, 120, 250);
   } catch (error) {
     const shown = differences().slice(0, 5).map(([request, cost]) => `${request}: told ${cost}, booked ${booked.get(request)}`);
     throw new Error(`${error.message}: ${differences().length} of ${heard.told.size} differ\n${shown.join('\n')}`);
