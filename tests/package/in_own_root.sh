@@ -28,11 +28,11 @@ fail() {
     tail -n 30 "$root"/tmp/*.log >&2 || true
     exit 1
 }
-# wait_for WHAT COMMAND...: until it succeeds, at most 30 s.
+# wait_for WHAT COMMAND...: until it succeeds, at most a minute or a little longer.
 wait_for() {
     local what=$1 tries
     shift
-    for tries in $(seq 300); do
+    for tries in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done
