@@ -23,8 +23,8 @@ class LedgerDecision : public PrivateLedger {
             : database(url),
               postgres(url, 24, std::chrono::seconds(5)),
               book(postgres, ledger.redis_pool),
-              readiness(postgres, ledger.server.url(), std::chrono::seconds(2), ledger.spool.path()),
-              sync(postgres, ledger.server.url(), std::chrono::seconds(2), book) {}
+              readiness(postgres, ledger.server.url(), std::chrono::seconds(20), ledger.spool.path()),
+              sync(postgres, ledger.server.url(), std::chrono::seconds(20), book) {}
         std::string database;
         PgPool postgres;
         LedgerBook book;

@@ -12,9 +12,9 @@ int main(int argc, char** argv) {
     if (argc != 3) return 64;
     std::signal(SIGPIPE, SIG_IGN);
     PgPool postgres(argv[1], 4, std::chrono::seconds(5));
-    RedisPool links(argv[2], 2, std::chrono::seconds(2));
+    RedisPool links(argv[2], 2, std::chrono::seconds(20));
     LedgerBook book(postgres, links);
-    LedgerSync sync(postgres, argv[2], std::chrono::seconds(2), book);
+    LedgerSync sync(postgres, argv[2], std::chrono::seconds(20), book);
     for (;;) {
         try {
             const DrainResult result = sync.drain(std::chrono::milliseconds(100));

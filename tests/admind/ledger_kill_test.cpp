@@ -40,7 +40,7 @@ class LedgerKill : public PrivateLedger {
     /// Charges until told to stop, one settle in ten twice and one in twenty too late. How many requests.
     std::int64_t charge_until(const std::vector<Account>& accounts, const std::atomic<bool>& stop,
                               std::uint64_t own_seed) {
-        RedisLink link(server.url(), std::chrono::seconds(2));
+        RedisLink link(server.url(), std::chrono::seconds(20));
         std::mt19937_64 dice(own_seed);
         std::int64_t requests = 0;
         while (!stop) {

@@ -110,7 +110,7 @@ TEST_F(LedgerNotices, two_drainers_make_each_notice_once) {
     drain();
     std::atomic<bool> done{false};
     const auto drain_until_done = [&] {
-        LedgerSync other(postgres, server.url(), std::chrono::seconds(2), book);
+        LedgerSync other(postgres, server.url(), std::chrono::seconds(20), book);
         for (bool last = false; !last;) {
             last = done;
             for (;;) {

@@ -190,7 +190,7 @@ TEST_F(LedgerRebuild, a_rebuild_that_fails_half_way_begins_again) {
     redis.command({"FLUSHALL"});
     make_ready();
     put_back(old);
-    BucketReadiness broken(postgres, server.url(), std::chrono::seconds(2), spool.path() + "/is/not/there");
+    BucketReadiness broken(postgres, server.url(), std::chrono::seconds(20), spool.path() + "/is/not/there");
     broken.check();
     EXPECT_EQ(broken.not_ready(), 1) << "the foreign events cannot be saved";
     EXPECT_EQ(admit(account, new_request(), NanoCoins(1)), Reply::not_ready);
@@ -310,7 +310,7 @@ TEST_F(LedgerRebuild, the_use_of_a_capped_key_survives_a_rebuild) {
 
 TEST_F(LedgerRebuild, two_admind_that_reconcile_at_once_agree) {
     const Account account = new_account(coins(0));
-    BucketReadiness other(postgres, server.url(), std::chrono::seconds(2), spool.path());
+    BucketReadiness other(postgres, server.url(), std::chrono::seconds(20), spool.path());
     std::thread second([&] { other.check(); });
     readiness.check();
     second.join();

@@ -64,7 +64,7 @@ TEST_F(LedgerRefill, two_admind_refilling_at_once_credit_once) {
     std::vector<std::thread> jobs;
     for (int i = 0; i < 2; ++i) {
         jobs.emplace_back([&] {
-            RedisLink own(server.url(), std::chrono::seconds(2));
+            RedisLink own(server.url(), std::chrono::seconds(20));
             refilled += RefillJob(postgres, own).run();
         });
     }

@@ -74,21 +74,21 @@ class PrivateLedger : public ::testing::Test {
 
     const std::string database = new_database();
     harness::RedisServer server{{"--appendfsync", "no"}};
-    PgPool postgres{database, 24, std::chrono::seconds(5)};
-    RedisPool redis_pool{server.url(), 8, std::chrono::seconds(2)};
-    RedisLink redis{server.url(), std::chrono::seconds(2)};
+    PgPool postgres{database, 24, std::chrono::seconds(20)};
+    RedisPool redis_pool{server.url(), 8, std::chrono::seconds(20)};
+    RedisLink redis{server.url(), std::chrono::seconds(20)};
     LedgerBook book{postgres, redis_pool};
     harness::TemporaryDirectory spool{"lumen-spool"};
-    BucketReadiness readiness{postgres, server.url(), std::chrono::seconds(2), spool.path()};
-    LedgerSync sync{postgres, server.url(), std::chrono::seconds(2), book};
+    BucketReadiness readiness{postgres, server.url(), std::chrono::seconds(20), spool.path()};
+    LedgerSync sync{postgres, server.url(), std::chrono::seconds(20), book};
     harness::Running running = harness::Running::nothing;
     bool invariants_hold = true;
 };
 
-/// Polls until `condition` or fails the test after 20 s.
+/// Polls until `condition` or fails the test after a minute.
 template <class Condition>
 void wait_until(const char* what, Condition condition) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
     while (!condition()) {
         ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "waited in vain until " << what;
         std::this_thread::sleep_for(std::chrono::milliseconds(5));

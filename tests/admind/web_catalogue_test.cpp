@@ -33,6 +33,7 @@ models:
 std::shared_ptr<const Catalogue> published(const PrivateAdmind& admind) {
     RedisLink redis(admind.redis_server.url(), std::chrono::seconds(5));
     const RedisReply reply = redis.command({"GET", kCatalogueKey});
+    if (reply->type == REDIS_REPLY_NIL) return nullptr;
     CatalogueResult result = parse_catalogue(reply_text(reply.get()), PrivateAdmind::kSecret);
     EXPECT_EQ(result.error, "");
     return result.catalogue;

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 
@@ -65,16 +66,21 @@ std::string text_of_file(const std::string& path) {
 }
 
 std::uint16_t free_port() {
-    const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    const bool bound = ::bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
-                       ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0;
-    ::close(listener);
-    if (!bound) throw std::runtime_error("no free port on 127.0.0.1");
-    return ntohs(address.sin_port);
+    // Below the kernel's ephemeral range, as in machine.mjs: no outgoing connection takes it before a server does.
+    static std::mt19937 random{std::random_device{}()};
+    std::uniform_int_distribution<std::uint16_t> ports(20'000, 31'999);
+    for (int tries = 0; tries < 200; ++tries) {
+        const std::uint16_t port = ports(random);
+        const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        address.sin_port = htons(port);
+        const bool bound = ::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+        ::close(listener);
+        if (bound) return port;
+    }
+    throw std::runtime_error("no free port on 127.0.0.1");
 }
 
 }  // namespace lumen::harness
