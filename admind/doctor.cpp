@@ -71,7 +71,7 @@ std::string rounded(double value) {
 
 /// `there`: its clock at some moment since `asked` by ours, which an answer that came late says nothing about.
 void look_at_clock(Findings& findings, double asked, double there) {
-    const double skew = there - std::clamp(there, asked, unix_seconds());
+    const double skew = there - std::clamp(there, asked, std::max(asked, unix_seconds()));
     if (std::abs(skew) > kTolerableSkewSeconds) {
         findings.fail("its clock and this host's are " + rounded(std::abs(skew)) + " s apart",
                       "synchronise both hosts' clocks (NTP): refills and expiry go by the server's");

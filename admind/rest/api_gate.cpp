@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "admind/ledger/bucket_book.h"
 #include "admind/people/account_view.h"
 #include "lumen_core/account_bucket.h"
 #include "lumen_core/api_error.h"
@@ -158,18 +159,24 @@ Json settled_json(const Services& services, const CallerIdentity& caller, const 
             {"status", "settled"}};
 }
 
-/// Whoever made the call.
-bool is_booked(const Services& services, const std::string& request_id) {
+/// How far the book has a bucket's events.
+std::int64_t booked_events(const Services& services, Bucket bucket) {
     PgPool::Lease lease = services.postgres.acquire();
     pqxx::work transaction(*lease);
-    return !transaction.exec_params("select from ledger_events where request_id = $1::uuid limit 1", request_id)
-                .empty();
+    return transaction
+        .exec_params1("select last_bseq from stream_positions where bucket = $1", static_cast<int>(bucket))[0]
+        .as<std::int64_t>();
 }
 
 enum class InRedis : std::uint8_t { running, ended, unknown };
 
+struct CallInRedis {
+    InRedis state = InRedis::unknown;
+    std::int64_t events = 0;  ///< of its bucket so far; of a call that has ended its own is one of them, if it has one
+};
+
 /// A call that runs has a hold; of one that ended lately the id alone is kept, and whose it was the book will tell.
-InRedis look_in_redis(RedisPool& pool, const CallerIdentity& caller, const std::string& request_id) {
+CallInRedis look_in_redis(RedisPool& pool, const CallerIdentity& caller, const std::string& request_id) {
     const Bucket bucket = account_bucket(caller.account);
     RedisPool::Lease redis = pool.acquire();
     redis->append({"HGET", bucket_key(bucket, "holds"), request_id});
@@ -178,11 +185,13 @@ InRedis look_in_redis(RedisPool& pool, const CallerIdentity& caller, const std::
     const RedisReply held = redis->next();
     const RedisReply lately = redis->next();
     const RedisReply before = redis->next();
+    CallInRedis found;
     if (const auto hold = parse_hold(reply_text(held.get()))) {
-        return hold->account == caller.account && hold->key == caller.key ? InRedis::running : InRedis::unknown;
+        if (hold->account == caller.account && hold->key == caller.key) found.state = InRedis::running;
+    } else if (lately->integer == 1 || before->integer == 1) {
+        found = {InRedis::ended, position_in_redis(*redis, bucket).last_bseq};
     }
-    const bool ended = lately->integer == 1 || before->integer == 1;
-    return ended ? InRedis::ended : InRedis::unknown;
+    return found;
 }
 
 Json running_json(const std::string& request_id) {
@@ -194,10 +203,11 @@ Json usage_json(const Services& services, const CallerIdentity& caller, const st
     const auto deadline = std::chrono::steady_clock::now() + kDrainPatience;
     while (true) {
         if (Json settled = settled_json(services, caller, request_id); !settled.is_null()) return settled;
-        const InRedis state = look_in_redis(services.redis, caller, request_id);
-        if (state == InRedis::running) return running_json(request_id);
-        if (state == InRedis::unknown || is_booked(services, request_id)) {
-            return settled_json(services, caller, request_id);  // drained between the two looks, or another key's
+        const CallInRedis call = look_in_redis(services.redis, caller, request_id);
+        if (call.state == InRedis::running) return running_json(request_id);
+        if (call.state == InRedis::unknown || booked_events(services, account_bucket(caller.account)) >= call.events) {
+            // Drained between the two looks; or it cost nothing, or is another key's.
+            return settled_json(services, caller, request_id);
         }
         if (std::chrono::steady_clock::now() > deadline) return running_json(request_id);
         std::this_thread::sleep_for(kDrainLook);

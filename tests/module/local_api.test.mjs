@@ -1,9 +1,11 @@
 // What a key can ask about itself and its calls, what monitoring and other sites' pages may see (spec/rest.md §3,
 // design.md §4): authorised by the gate, answered by admind, and by nobody else.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { costOf, parseCoins } from '../harness/coins.mjs';
-import { waitFor } from '../harness/machine.mjs';
+import { serverEnvironment, waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { ownKey } from './api_keys.mjs';
 import { withinAnHour } from './hours.mjs';
@@ -25,6 +27,7 @@ before(async () => {
       { ...priced, name: 'blocked', access: 'blocked', hide_when_blocked: true, endpoints: [{ id: 'blocked-1', url: `${server}/v1` }] },
       { ...priced, name: 'retired', access: 'allowed', disabled: true, endpoints: [{ id: 'retired-1', url: `${server}/v1` }] },
       { ...priced, name: 'slow', access: 'allowed', endpoints: [{ id: 'slow-1', url: `${server}/misbehave/held-2+tokens-20/v1` }] },
+      { ...priced, name: 'drained', access: 'allowed', endpoints: [{ id: 'drained-1', url: `${server}/v1`, state: 'draining' }] },
     ],
   });
 });
@@ -146,6 +149,31 @@ test('a call tells what it cost, to the key that made it and to no other', async
   }
 });
 
+test('a call that reached no model is none, and is said to be none at once', async () => {
+  const { account, key } = await stack.newAccount();
+  const answer = await stack.post('/v1/chat/completions', chatBody({ model: 'drained' }), { key });
+  assert.equal(answer.status, 503, await answer.text());
+  await waitFor('its hold to end', async () => (await stack.wallet(account)).running === 0n);
+  const { status, body } = await get(`/v1/usage/${answer.headers.get('x-request-id')}`, { key });
+  assert.deepEqual([status, body.error.code], [404, 'request_not_found']);
+});
+
+test('a call that has ended is known while the book is behind, and settled once it is there', async () => {
+  const { key } = await stack.newAccount();
+  const book = spawn('psql', ['-X', '-q', '-t', stack.instance.postgres.url], { env: serverEnvironment, stdio: ['pipe', 'pipe', 'inherit'] });
+  try {
+    book.stdin.write("begin; lock table ledger_events in exclusive mode; select 'no more rows';\n");
+    await once(book.stdout, 'data');
+    const { id } = await chat({ key });
+    const { status, body } = await get(`/v1/usage/${id}`, { key });
+    assert.deepEqual([status, body.status, body.coins], [200, 'running', null]);
+    book.stdin.end('rollback;\n');
+    await waitFor('it to be settled', async () => (await get(`/v1/usage/${id}`, { key })).body.status === 'settled');
+  } finally {
+    book.kill();
+  }
+});
+
 test('L27: a call whose client left tells what it cost, once it has ended', async () => {
   const { key } = await stack.newAccount();
   const abort = new AbortController();
@@ -174,9 +202,9 @@ for (const id of ['018f0000-0000-7000-8000-000000000000', 'nothing', '', "'; dro
 test('the monitoring token sees all enabled models, and their state', async () => {
   const { status, body } = await get('/v1/models', { key: MONITORING });
   assert.equal(status, 200);
-  assert.deepEqual(body.data.map(({ id }) => id).sort(), ['blocked', 'demo', 'slow']);
+  assert.deepEqual(body.data.map(({ id }) => id).sort(), ['blocked', 'demo', 'drained', 'slow']);
   for (const model of body.data) {
-    assert.deepEqual([model.status, model.instances], ['ok', 1]);
+    assert.deepEqual([model.status, model.instances], [model.id === 'drained' ? 'down' : 'ok', 1]);
     assert.deepEqual(model.lumen, { access: null, consent_url: null });
   }
   assert.deepEqual(body.data.find(({ id }) => id === 'demo').pricing, {
