@@ -53,6 +53,7 @@ class Client {
   statuses = {};
   #hold;
   #costs = [];
+  #booked = 0;  // of them, when the book was last seen to have all
 
   static async create() {
     const client = new Client();
@@ -80,10 +81,11 @@ class Client {
   /// Asks until it is served: what a disaster before this one has taken is back then.
   served() { return waitFor('an answer', () => this.ask()); }
 
-  /// What may be missing: nothing, or the newest charges, which the gate's ring sends again within a second or so.
+  /// What may be missing: nothing, or the newest charges that the book had not got yet, which the gate's ring sends again
+  /// within a second or so. How many those are is up to the machine.
   #onTheirWay() {
     const sums = [0n];
-    for (const cost of this.#costs.slice(-5).reverse()) sums.push(sums.at(-1) + cost);
+    for (const cost of this.#costs.slice(this.#booked).reverse()) sums.push(sums.at(-1) + cost);
     return sums;
   }
 
@@ -116,6 +118,7 @@ class Client {
       const [row] = await stack.sql(`select balance from account_balances where account_id = ${this.account}`).catch(() => [{}]);
       return row.balance === String(this.balance);
     }, 60);
+    this.#booked = this.#costs.length;
   }
 }
 
