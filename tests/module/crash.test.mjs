@@ -15,7 +15,7 @@ const random = seededRandom(seed);
 let stack;
 before(async () => {
   console.log(`seed ${seed} (LUMEN_SEED=${seed} repeats the choices)`);
-  stack = await startStack({ name: 'crash' });
+  stack = await startStack({ name: 'crash', redisSync: 'always' });
 });
 after(() => stack?.stop());
 

@@ -27,6 +27,7 @@ let stack;
 before(async () => {
   stack = await startStack({
     name: 'main_job',
+    redisSync: 'always',  // as shipped
     models: ([server]) => [
       model('chat', CHAT, { id: 'chat-1', url: `${server}/v1`, model: 'vendor/chat-7b', api_key: UPSTREAM_KEY }),
       model('thinker', CHAT, { id: 'thinker-1', url: `${server}/misbehave/tokens-50+cached-3+reasoning-20/v1` }),
