@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '../harness/machine.mjs';
 import { startStack } from '../harness/stack.mjs';
-import { chatBody, Connections, nano } from './traffic.mjs';
+import { chatBody, codeOf, Connections, nano } from './traffic.mjs';
 
 const METRICS_TOKEN = 'a token for the metrics page';
 
@@ -35,24 +35,31 @@ async function leaderOf(candidates) {
 }
 
 test('L12: strict coins for five requests admit five of forty that two gates get at once (I7)', async () => {
-  await stack.modelServers[0].behave('slow-30');  // they overlap
+  const body = chatBody({ max_tokens: 16 });
+  await stack.modelServers[0].behave('held');
   const probe = await stack.newAccount({ max: '10', mode: 'strict' });
-  const hold = await (async () => {
-    const answer = await stack.post('/v1/chat/completions', chatBody({ max_tokens: 16 }), { key: probe.key });
-    await answer.text();
-    return nano('10') - nano(answer.headers.get('x-lumen-balance'));
-  })();
-  const coins = `0.${String(hold * 5n).padStart(9, '0')}`;
-  const { account, key } = await stack.newAccount({ max: coins, mode: 'strict' });
+  const first = stack.post('/v1/chat/completions', body, { key: probe.key });
+  const { held: hold } = await stack.waitForHold(probe.account, first);
+  const { account, key } = await stack.newAccount({ max: `0.${String(hold * 5n).padStart(9, '0')}`, mode: 'strict' });
   const connections = gates.map((gate) => new Connections(gate.url, 20));
-  const answers = await Promise.all(connections.flatMap((pool) => Array.from({ length: 20 }, (_, i) =>
-    pool.post(i, '/v1/chat/completions', key, chatBody({ max_tokens: 16 })))));
-  connections.forEach((pool) => pool.close());
-  const served = answers.filter(({ status }) => status === 200).length;
-  assert.ok(served >= 5, `${served} were served`);
-  assert.ok((await stack.wallet(account)).balance >= 0n, 'never below zero while a cost is at most its hold');
-  assert.ok(answers.every(({ status }) => status === 200 || status === 429 || status === 402));
+  let refused = 0;
+  const asked = connections.flatMap((pool) => Array.from({ length: 20 }, async (_, i) => {
+    const answer = await pool.post(i, '/v1/chat/completions', key, body);
+    if (answer.status !== 200) refused++;
+    return answer;
+  }));
+  await waitFor('each to be decided about', async () => refused + Number((await stack.wallet(account)).running) === asked.length);
+  assert.equal(refused, 35);
   await stack.modelServers[0].behave('');
+  const answers = await Promise.all(asked);
+  connections.forEach((pool) => pool.close());
+  assert.equal((await first).status, 200);
+  assert.deepEqual(answers.filter(({ status }) => status !== 200).map((answer) => [answer.status, codeOf(answer)]), Array(35).fill([429, 'balance_held']));
+  const { balance } = await waitFor('all to be settled', async () => {
+    const wallet = await stack.wallet(account);
+    return wallet.running === 0n && wallet;
+  });
+  assert.ok(balance >= 0n, 'never below zero while a cost is at most its hold');
 });
 
 test('two gates on one host report under names of their own, and keep them over a restart', async () => {
