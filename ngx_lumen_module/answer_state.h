@@ -30,7 +30,8 @@ struct MeteredSoFar {
 struct AnswerState {
     AnswerForm form = AnswerForm::opaque;
     bool header_sent = false;
-    bool ended = false;  ///< the last buffer was sent, or must not be
+    bool ended = false;             ///< the last buffer was sent, or must not be
+    bool keeps_connection = false;  ///< what its header said to the client
 
     BodyReaders readers;
 

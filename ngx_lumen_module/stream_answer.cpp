@@ -179,6 +179,10 @@ ngx_int_t send_out(Request& request) {
     if (gone || answer.output.send(request.r, next_filters().body) == NGX_ERROR) {
         if (!gone) begin_drain(request);  // the write failed: the client is gone (T52)
         answer.output.discard();
+    } else if (answer.ended) {
+        // However the endpoint ended, the client has the whole of it: nginx, for which the answer broke off, would
+        // close the connection just as the next request comes.
+        request.r->keepalive = answer.keeps_connection ? 1 : 0;
     }
     if (!answer.ended) answer.read_buffer.share(request.r);
     return NGX_OK;

@@ -116,7 +116,9 @@ ngx_int_t take_header(Request& request) {
     const bool held = form == AnswerForm::held_json || form == AnswerForm::held_text;
     if (form == AnswerForm::refusal || held) return NGX_OK;  // sent with the body (T62)
     request.metering.answer->header_sent = true;
-    return next_filters().header(r);
+    const ngx_int_t rc = next_filters().header(r);
+    request.metering.answer->keeps_connection = r->keepalive != 0;
+    return rc;
 }
 
 /// nginx's own page after the endpoints failed, already in our words; if we ended the attempt ourselves, say why.

@@ -8,7 +8,7 @@ import { nginxIsOlder } from '../harness/programs.mjs';
 import { startStack } from '../harness/stack.mjs';
 import { startModelServer } from './model_servers.mjs';
 import { chatAnswer, chunkedAnswer, startRawEndpoint } from './scripted_endpoint.mjs';
-import { chatBody } from './traffic.mjs';
+import { chatBody, Connections } from './traffic.mjs';
 
 const PRICE = { input: '0.15', output: '0.6' };
 const SOURCE = { none: 0, final: 1, continuous: 2, estimated: 3 };
@@ -131,6 +131,26 @@ test('an endpoint that counts as it goes is asked to: what breaks off is charged
   const whole = await ask('counting', { stream: true });
   assert.equal(Number(whole.row.usage_source), SOURCE.final);
   for (const { text } of [cut, whole]) assert.ok(!text.includes('"usage"'), text);
+});
+
+test('a stream that broke off, or was stopped for want of coins, leaves the client\'s connection as was said', async () => {
+  const connections = new Connections(stack.url, 1);
+  const ports = new Set();
+  const stream = async (model, key, code) => {
+    const answer = await connections.post(0, '/v1/chat/completions', key, chatBody({ model, stream: true }));
+    assert.equal(answer.headers.connection, 'keep-alive');
+    assert.equal(errorOf(answer.body)?.code, code);
+    assert.ok(answer.complete);
+    connections.ports().forEach((port) => ports.add(port));
+  };
+  for (let i = 0; i < 20; i++) {
+    const { key } = await stack.newAccount({ max: '0.0014', mode: 'strict' });
+    await stream('demo', stack.key, undefined);
+    await stream(nameOf('cut-3+tokens-40'), stack.key, 'upstream_stream_interrupted');
+    await stream('tokens-4000', key, 'insufficient_quota');
+  }
+  connections.close();
+  assert.equal(ports.size, 1, [...ports].join());
 });
 
 const SSE = [
