@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include "admind/ledger/bucket_book.h"
@@ -201,11 +202,13 @@ Json running_json(const std::string& request_id) {
 
 Json usage_json(const Services& services, const CallerIdentity& caller, const std::string& request_id) {
     const auto deadline = std::chrono::steady_clock::now() + kDrainPatience;
+    std::optional<std::int64_t> own_event;  // is among the bucket's first so many; later ones are others'
     while (true) {
         if (Json settled = settled_json(services, caller, request_id); !settled.is_null()) return settled;
         const CallInRedis call = look_in_redis(services.redis, caller, request_id);
         if (call.state == InRedis::running) return running_json(request_id);
-        if (call.state == InRedis::unknown || booked_events(services, account_bucket(caller.account)) >= call.events) {
+        if (!own_event) own_event = call.events;
+        if (call.state == InRedis::unknown || booked_events(services, account_bucket(caller.account)) >= *own_event) {
             // Drained between the two looks; or it cost nothing, or is another key's.
             return settled_json(services, caller, request_id);
         }
