@@ -130,6 +130,7 @@ test('held-N stops a stream after N of its events, until the mode is set again',
 
 test('held answers wait until the mode is set again; whether it is alive is told all the while', async () => {
   let answered = 0;
+  await server.resetCounts();
   await server.behave('held');
   const held = Array.from({ length: 3 }, async () => {
     const response = await ask({});
@@ -137,7 +138,7 @@ test('held answers wait until the mode is set again; whether it is alive is told
     answered++;
     return response.status;
   });
-  await waitFor('all to be asked', async () => (await server.report()).open_connections >= held.length);
+  await waitFor('all to be asked', async () => (await server.report()).requests['/v1/chat/completions'] === held.length);
   assert.equal((await fetch(`${server.url}/health`)).status, 200);
   await new Promise((resolve) => { setTimeout(resolve, 100); });
   assert.equal(answered, 0);
