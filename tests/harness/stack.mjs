@@ -28,6 +28,9 @@
 //   sql(text, parameters) → rows of strings            redis(...command) → reply
 //   wallet(account) → {balance, held, running, seq}    nano-coins as BigInt, as Redis has them
 //   waitForHold(account, request) → its wallet         once one request runs; an error if `request`, a promise, ends before
+//   allDecided(account, asked) → how many run          once each of the promised answers is there or its request holds coins
+//   atRest(account) → its wallet                       once nothing of it runs; a settle may come a little after its answer
+//   whileRunning(account, ask, work)                   does `work(asked)` while the answer to what `ask` sends is held
 //   ledger(requestId) → rows of ledger_events          once they are drained
 //   modelServers[i]               .url .behave(words) .report() .resetCounts() .kill() .start()
 //   server(name)                  postgres, redis, admind, nginx, model0 …: .pid .start() .stop() .kill(signal)
@@ -214,6 +217,37 @@ class Stack {
       if (ended !== undefined) throw new Error(`the request ended before it held coins, with ${ended}`);
       return false;
     });
+  }
+
+  allDecided(account, asked) {
+    let ended = 0;
+    for (const one of asked) one.then(() => ended++, () => ended++);
+    return waitFor('each to be decided about', async () => {
+      const running = Number((await this.wallet(account)).running);
+      return ended + running === asked.length && { running };
+    });
+  }
+
+  atRest(account) {
+    return waitFor('all of the account to be settled', async () => {
+      const wallet = await this.wallet(account);
+      return wallet.running === 0n && wallet;
+    });
+  }
+
+  async whileRunning(account, ask, work) {
+    await this.modelServers[0].behave('held');
+    let running;
+    try {
+      running = ask();
+      await this.waitForHold(account, running);
+      await work(running);
+    } finally {
+      await this.modelServers[0].behave('');
+    }
+    const { status } = await running;
+    if (status !== 200) throw new Error(`the request that ran was answered with ${status}`);
+    await this.atRest(account);
   }
 
   /// Rows of a request, once its first is in the book.

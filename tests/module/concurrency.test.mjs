@@ -33,24 +33,12 @@ function asCoins(amount) {
 async function rush({ account, key }) {
   await stack.modelServers[0].behave('held');
   const connections = new Connections(stack.url, REQUESTS);
-  let refused = 0;
-  const asked = connections.agents.map((_, i) =>
-    connections.post(i, '/v1/chat/completions', key, chatBody({ max_tokens: MAX_TOKENS })).then((answer) => {
-      if (answer.status !== 200) refused++;
-      return answer;
-    }));
-  await waitFor('each to be decided about', async () => refused + Number((await stack.wallet(account)).running) === REQUESTS);
+  const asked = connections.agents.map((_, i) => connections.post(i, '/v1/chat/completions', key, chatBody({ max_tokens: MAX_TOKENS })));
+  await stack.allDecided(account, asked);
   await stack.modelServers[0].behave('');
   const answers = await Promise.all(asked);
   connections.close();
   return answers;
-}
-
-async function settled(account) {
-  return waitFor('all holds to go', async () => {
-    const wallet = await stack.wallet(account);
-    return wallet.running === 0n && wallet;
-  });
 }
 
 const sum = (amounts) => amounts.reduce((total, amount) => total + amount, 0n);
@@ -66,7 +54,7 @@ test('strict admits exactly the requests whose holds fit', async () => {
   const refused = answers.filter((answer) => answer.status !== 200);
   assert.equal(BigInt(admitted.length), fitting);
   assert.ok(refused.every((answer) => answer.status === 429 && codeOf(answer) === 'balance_held'), refused[0]?.body);
-  const wallet = await settled(owner.account);
+  const wallet = await stack.atRest(owner.account);
   assert.equal(wallet.held, 0n);
   assert.equal(wallet.balance, start - sum(costs(admitted)));
   assert.ok(wallet.balance >= 0n);
@@ -81,7 +69,7 @@ test('soft admits while coins are free, and overspends by one hold at most', asy
   const admitted = answers.filter((answer) => answer.status === 200);
   assert.equal(BigInt(admitted.length), wholeHolds + 1n);
   assert.ok(answers.filter((answer) => answer.status !== 200).every((answer) => codeOf(answer) === 'balance_held'));
-  const wallet = await settled(owner.account);
+  const wallet = await stack.atRest(owner.account);
   const overHold = sum(costs(admitted).map((cost) => (cost > hold ? cost - hold : 0n)));
   assert.ok(wallet.balance >= -(hold + overHold), `balance ${wallet.balance}, hold ${hold}`);
   assert.equal(wallet.balance, start - sum(costs(admitted)));
@@ -92,7 +80,7 @@ test('a wallet emptied by its own requests refuses the next one with 402', async
   const { account, key } = await stack.newAccount({ max: '0.0005', mode: 'soft' });
   const first = await stack.post('/v1/chat/completions', chatBody(), { key });
   assert.equal(first.status, 200);
-  const { balance } = await settled(account);
+  const { balance } = await stack.atRest(account);
   assert.ok(balance <= 0n);
   const second = await stack.post('/v1/chat/completions', chatBody(), { key });
   assert.equal(second.status, 402);

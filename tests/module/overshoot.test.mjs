@@ -37,10 +37,7 @@ after(async () => {
   await stack?.stop();
 });
 
-const settled = (account) => waitFor('all to be settled', async () => {
-  const wallet = await stack.wallet(account);
-  return wallet.running === 0n && wallet;
-});
+const settled = (account) => stack.atRest(account);
 
 // `most`: coins of the richest wallet, so that some can pay and some can't.
 const INPUTS = [
@@ -83,14 +80,10 @@ test('soft: the worst overshoot is one hold and what each running request costs 
   await stack.modelServers[0].behave('held');
   const first = ask();
   const hold = (await stack.waitForHold(account, first)).held;
-  let refused = 0;
-  const others = Array.from({ length: 9 }, () => ask().then((answer) => {
-    if (answer.status !== 200) refused++;
-    return answer;
-  }));
-  await waitFor('each to be decided about', async () => refused + Number((await stack.wallet(account)).running) === others.length + 1);
+  const asked = [first, ...Array.from({ length: 9 }, ask)];
+  await stack.allDecided(account, asked);
   await stack.modelServers[0].behave('');
-  const answers = await Promise.all([first, ...others]);
+  const answers = await Promise.all(asked);
   const statuses = answers.map(({ status }) => status);
   const served = statuses.filter((status) => status === 200).length;
   const texts = await Promise.all(answers.map((answer) => answer.json()));

@@ -55,15 +55,6 @@ const serves = (key) => waitFor('the account to be served', async () => {
   return answer.status === 200;
 }, 60);
 
-/// Once nothing of the account runs any more: a settle may come a little after its answer.
-async function balanceAtRest(account) {
-  const { balance } = await waitFor('all holds to go', async () => {
-    const wallet = await stack.wallet(account);
-    return wallet.running === 0n && wallet;
-  });
-  return balance;
-}
-
 test('every node has its share of the buckets: accounts of each are served, and commands ask the node that has what they want', async () => {
   const owners = new Set();
   const accounts = await Promise.all(Array.from({ length: 12 }, () => stack.newAccount()));
@@ -105,7 +96,7 @@ test('a wallet that was changed by hand on its node is named by reconcile, and r
   await serves(key);
   const { admind } = stack.instance;
   await waitFor('the book to have it all', () => admind.run('reconcile') === '');
-  const before = await balanceAtRest(account);
+  const before = (await stack.atRest(account)).balance;
   const bucket = `{b${String(bucketOf(account)).padStart(3, '0')}}`;
   await stack.redis('HINCRBY', `${bucket}:a:${account}`, 'bal', '1000');
   assert.throws(() => admind.run('reconcile'), new RegExp(`\\b${account}\\b`));
@@ -142,7 +133,7 @@ test('the book is put back to a backup, and rebuild --from redis takes from the 
 test('an account whose slot is half moved is refused with 503 and Retry-After, never wrongly answered, and served when it is there', async () => {
   const { account, key } = await stack.newAccount({ max: '5' });
   await serves(key);
-  const before = await balanceAtRest(account);
+  const before = (await stack.atRest(account)).balance;
   const slot = slotOfBucket(bucketOf(account));
   const seen = new Set();
   let charged = 0n;
@@ -173,7 +164,7 @@ test('an account whose slot is half moved is refused with 503 and Retry-After, n
 test('a request that ends when the keys its settle writes to are gone, and its hold is not, is charged once', async () => {
   const { account, key } = await stack.newAccount({ max: '5' });
   await serves(key);
-  const before = await balanceAtRest(account);
+  const before = (await stack.atRest(account)).balance;
   const slot = slotOfBucket(bucketOf(account));
   const source = await cluster.ownerOf(slot);
   const bucket = `{b${String(bucketOf(account)).padStart(3, '0')}}`;
@@ -231,22 +222,14 @@ test('strict coins for three requests admit no fourth of twenty while their slot
   const { held: hold } = await stack.waitForHold(probe.account, first);
   const { account, key } = await stack.newAccount({ max: `0.${String(hold * 3n).padStart(9, '0')}`, mode: 'strict' });
   const slot = slotOfBucket(bucketOf(account));
-  let refused = 0;
-  const asked = Array.from({ length: 20 }, async () => {
-    const { status } = await stack.post('/v1/chat/completions', body, { key });
-    if (status !== 200) refused++;
-    return status;
-  });
+  const asked = Array.from({ length: 20 }, () => stack.post('/v1/chat/completions', body, { key }));
   await cluster.moveSlot(slot, await nodeWithout(slot));
-  const admitted = await waitFor('each to be decided about', async () => {
-    const running = Number((await stack.wallet(account)).running);
-    return refused + running === asked.length && { running };
-  });
-  assert.ok(admitted.running <= 3, `${admitted.running} run`);
+  const { running } = await stack.allDecided(account, asked);
+  assert.ok(running <= 3, `${running} run`);
   await stack.modelServers[0].behave('');
-  const statuses = await Promise.all([first.then(({ status }) => status), ...asked]);
+  const statuses = (await Promise.all([first, ...asked])).map(({ status }) => status);
   assert.ok(statuses.every((status) => [200, 429, 503].includes(status)), statuses.join(' '));
-  assert.ok(await balanceAtRest(account) >= 0n);
+  assert.ok((await stack.atRest(account)).balance >= 0n);
 });
 
 test('a key that is revoked while its slot is half moved fails from the 204 on, wherever the slot ends up (I9)', async () => {

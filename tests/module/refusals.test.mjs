@@ -102,7 +102,7 @@ function parseAnswer(answer) {
   return { status: Number(statusLine.split(' ')[1]), headers: new Headers(lines.map((line) => line.split(/: ?(.*)/s).slice(0, 2))), text };
 }
 
-const settled = (account) => waitFor('it to be settled', async () => (await stack.wallet(account)).running === 0n);
+const settled = (account) => stack.atRest(account);
 
 /// The refusal costs nothing: the wallet is as before, nothing is held, and no model server was asked.
 async function costsNothing(account, refuse) {
@@ -336,25 +336,10 @@ test('L26: only an unlimited wallet passes without coins', async () => {
   assert.equal((await chat(key, chatBody({ model: 'free' }))).status, 200);
 });
 
-/// `work` is done while the answer to what `ask` sends is held.
-async function whileRunning(account, ask, work) {
-  await stack.modelServers[0].behave('held');
-  let running;
-  try {
-    running = ask();
-    await stack.waitForHold(account, running);
-    await work();
-  } finally {
-    await stack.modelServers[0].behave('');
-  }
-  assert.equal((await running).status, 200);
-  await settled(account);
-}
-
 test('balance positive but all of it held by a running request', async () => {
   openAI();
   const { account, key } = await stack.newAccount({ max: '0.001' });
-  await whileRunning(account, () => chat(key, chatBody({ max_tokens: 500 })), () =>
+  await stack.whileRunning(account, () => chat(key, chatBody({ max_tokens: 500 })), () =>
     wires.assertRefusedOnAll(() => chat(key), { status: 429, type: 'requests', code: 'balance_held', headers: { 'retry-after-ms': '250', ...RATES } }));
 });
 
@@ -372,7 +357,7 @@ test('malformed amount', async () => {
 test('strict and beyond all measure, beside a running request: never, and no fault of ours', async () => {
   openAI();
   const { account, key } = await stack.newAccount({ mode: 'strict' });
-  await whileRunning(account, () => chat(key, chatBody({ max_tokens: 10 })), async () =>
+  await stack.whileRunning(account, () => chat(key, chatBody({ max_tokens: 10 })), async () =>
     wires.assertRefused(await chat(key, chatBody({ max_tokens: 2 ** 31 - 1, n: 128 })), { status: 400, type: 'invalid_request_error', code: 'request_exceeds_budget', param: 'max_tokens' }));
 });
 
@@ -402,7 +387,7 @@ test('requests-per-minute limit', async () => {
 
 test('tokens-per-minute limit, and a request that can never fit it', async () => {
   const { account, key } = await underLimits({ limit: '10000000 per minute', tokens: '400 per minute' }, 'x-ratelimit-remaining-tokens', 400, chatBody({ max_tokens: 10 }));
-  await whileRunning(account, () => chat(key, chatBody({ max_tokens: 200 })), () => wires.assertRefusedOnAll(() => chat(key, chatBody({ max_tokens: 300 })), {
+  await stack.whileRunning(account, () => chat(key, chatBody({ max_tokens: 200 })), () => wires.assertRefusedOnAll(() => chat(key, chatBody({ max_tokens: 300 })), {
     status: 429, type: 'tokens', code: 'rate_limit_exceeded',
     headers: { 'retry-after': /^\d+$/, 'retry-after-ms': /^\d+$/, 'x-ratelimit-remaining-tokens': /^\d+$/, 'x-ratelimit-reset-tokens': /s$/ },
   }));
@@ -416,14 +401,14 @@ test('too many in flight', async () => {
   const refused = await waitFor('the limit to be in force', async () => {
     const { account, key } = await stack.newAccount();
     const others = WIRES.map((wire) => ({ wire }));
-    await whileRunning(account, () => chat(key), async () => {
+    await stack.whileRunning(account, () => chat(key), async (running) => {
       for (const other of others) {
         wires.wire = other.wire;
         other.asked = chat(key).then((answer) => { other.answer = answer; });
       }
       openAI();
       // Before the limit is in force they hold coins too.
-      await waitFor('each to be decided about', async () => others.filter(({ answer }) => answer).length + Number((await stack.wallet(account)).running) === others.length + 1);
+      await stack.allDecided(account, [running, ...others.map(({ asked }) => asked)]);
     });
     await Promise.all(others.map(({ asked }) => asked));
     return others.every(({ answer }) => answer.status !== 200) && others;

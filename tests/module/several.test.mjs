@@ -42,23 +42,14 @@ test('L12: strict coins for five requests admit five of forty that two gates get
   const { held: hold } = await stack.waitForHold(probe.account, first);
   const { account, key } = await stack.newAccount({ max: `0.${String(hold * 5n).padStart(9, '0')}`, mode: 'strict' });
   const connections = gates.map((gate) => new Connections(gate.url, 20));
-  let refused = 0;
-  const asked = connections.flatMap((pool) => Array.from({ length: 20 }, async (_, i) => {
-    const answer = await pool.post(i, '/v1/chat/completions', key, body);
-    if (answer.status !== 200) refused++;
-    return answer;
-  }));
-  await waitFor('each to be decided about', async () => refused + Number((await stack.wallet(account)).running) === asked.length);
-  assert.equal(refused, 35);
+  const asked = connections.flatMap((pool) => Array.from({ length: 20 }, (_, i) => pool.post(i, '/v1/chat/completions', key, body)));
+  assert.equal((await stack.allDecided(account, asked)).running, 5);
   await stack.modelServers[0].behave('');
   const answers = await Promise.all(asked);
   connections.forEach((pool) => pool.close());
   assert.equal((await first).status, 200);
   assert.deepEqual(answers.filter(({ status }) => status !== 200).map((answer) => [answer.status, codeOf(answer)]), Array(35).fill([429, 'balance_held']));
-  const { balance } = await waitFor('all to be settled', async () => {
-    const wallet = await stack.wallet(account);
-    return wallet.running === 0n && wallet;
-  });
+  const { balance } = await stack.atRest(account);
   assert.ok(balance >= 0n, 'never below zero while a cost is at most its hold');
 });
 

@@ -43,10 +43,7 @@ const open = async (options) => { page = await browser.open('/profile', options)
 const textOf = (name) => browser.tile(name).innerText();
 /// Moves the balance to exactly this many coins.
 async function setBalance(coins) {
-  const { balance } = await waitFor('all to be settled', async () => {
-    const wallet = await stack.wallet(owner.account);
-    return wallet.running === 0n && wallet;
-  });
+  const { balance } = await stack.atRest(owner.account);
   const difference = BigInt(Math.round(coins * 1e6)) * 1000n - balance;
   if (difference === 0n) return;
   const text = `${difference < 0n ? '-' : ''}${String(difference < 0n ? -difference : difference).padStart(10, '0').replace(/(\d{9})$/, '.$1')}`;
@@ -193,19 +190,7 @@ test('P21 P22 exhausted: a minus sign, an empty bar, when the next request is po
 });
 
 /// `work` is done while a request holds coins.
-async function whileRunning(work, over = {}) {
-  await stack.modelServers[0].behave('held');
-  let asked;
-  try {
-    asked = chat(over);
-    await stack.waitForHold(owner.account, asked);
-    await work();
-  } finally {
-    await stack.modelServers[0].behave('');
-  }
-  assert.equal((await asked).status, 200);
-  await waitFor('the hold to be gone', async () => (await stack.wallet(owner.account)).running === 0n);
-}
+const whileRunning = (work, over = {}) => stack.whileRunning(owner.account, () => chat(over), work);
 
 test('F1 F2 what running requests hold is shown, and is gone when they are', async () => {
   await setBalance(12.45);
