@@ -110,14 +110,14 @@ class Client {
     await waitFor('the settle', async () => {
       const wallet = await stack.wallet(this.account).catch(() => null);
       return wallet !== null && wallet.running === 0n && wallet.balance === this.balance;
-    }, 60);
+    });
   }
 
   async booked() {
     await waitFor('the book to have it', async () => {
       const [row] = await stack.sql(`select balance from account_balances where account_id = ${this.account}`).catch(() => [{}]);
       return row.balance === String(this.balance);
-    }, 60);
+    });
     this.#booked = this.#costs.length;
   }
 }

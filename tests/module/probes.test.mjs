@@ -34,7 +34,7 @@ test('probes ask /health, or the list of models where there is none; jittered, b
   await stack.addAdmind();
   const from = Date.now();
   for (const server of [probed, silent]) server.probes.length = 0;
-  await waitFor('some probes', () => probed.probes.length >= 6 && silent.probes.length >= 8, 60);
+  await waitFor('some probes', () => probed.probes.length >= 6 && silent.probes.length >= 8);
   const seconds = (Date.now() - from) / 1000;
   assert.ok(probed.probes.length <= seconds / 0.9 + 2, `${probed.probes.length} probes in ${seconds} s: more than one prober`);
   assert.deepEqual([...new Set(probed.probes.map((probe) => probe.path))], ['/health']);
@@ -46,8 +46,8 @@ test('probes ask /health, or the list of models where there is none; jittered, b
 
 test('an endpoint that nobody uses is ejected by its probes, says so, and comes back by them', async () => {
   probed.probeStatus = () => 503;
-  await waitFor('the ejection', async () => (await probedEndpoint()).reason === 'probe failed', 60);
+  await waitFor('the ejection', async () => (await probedEndpoint()).reason === 'probe failed');
   probed.probeStatus = () => 200;
-  await waitFor('its return', async () => (await probedEndpoint()).state === 'ready', 60);
+  await waitFor('its return', async () => (await probedEndpoint()).state === 'ready');
   assert.equal(probed.asked.length, 0);
 });

@@ -53,7 +53,7 @@ const serves = (key) => waitFor('the account to be served', async () => {
   const answer = await stack.post('/v1/chat/completions', chatBody(), { key });
   await answer.text();
   return answer.status === 200;
-}, 60);
+});
 
 test('every node has its share of the buckets: accounts of each are served, and commands ask the node that has what they want', async () => {
   const owners = new Set();
@@ -206,7 +206,7 @@ test('slots move back and forth under load: each price is booked once, as it was
     const catalogue = slotOf('lumen:catalogue');
     await cluster.moveSlot(catalogue, await nodeWithout(catalogue));
     const settled = state.answers;
-    await waitFor('answers after the moves', () => state.answers > settled + 20, 60);
+    await waitFor('answers after the moves', () => state.answers > settled + 20);
   });
   onlyPauses(heard.refused);
   assert.deepEqual(heard.failures, []);
@@ -314,13 +314,13 @@ test('a master is killed under load and its replica takes over: nothing that was
     await allowUsers(replica);
     master.kill('SIGKILL');
     await master.waitUntilGone();
-    await waitFor('the replica to take over', async () => (await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)))) === replica, 60);
+    await waitFor('the replica to take over', async () => (await cluster.ownerOf(slotOfBucket(bucketOf(state.accounts[0].account)))) === replica);
     replica.replicates = undefined;
     const left = `left alone, it serves no slot: 127.0.0.1:${master.port}`;
-    await waitFor('the gate to ask no more for the node that is gone', () => stack.log('nginx-error').includes(left), 60);
+    await waitFor('the gate to ask no more for the node that is gone', () => stack.log('nginx-error').includes(left));
     await serves(state.accounts[0].key);
     const since = state.answers;
-    await waitFor('answers after the failover', () => state.answers > since + 20, 60);
+    await waitFor('answers after the failover', () => state.answers > since + 20);
   });
   onlyPauses(heard.refused);
   assert.deepEqual(heard.failures, []);

@@ -66,7 +66,7 @@ export async function bookedAsTold(stack, heard) {
   await waitFor('all holds to end', async () => {
     const wallets = await Promise.all(accounts.map((account) => stack.wallet(account)));
     return wallets.every((wallet) => wallet.running === 0n);
-  }, 60);
+  });
   let booked = new Map();
   const differences = () => [...heard.told].filter(([request, cost]) => booked.get(request) !== cost);
   await waitFor('each price to be booked as it was told', async () => {

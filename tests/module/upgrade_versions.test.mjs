@@ -70,7 +70,7 @@ async function unnoticed(trouble) {
 
 async function more(heard) {
   const { answers, operated = 0 } = heard;
-  await waitFor('more answers', () => heard.failures.length > 0 || (heard.answers >= answers + 30 && (heard.operated ?? 0) >= operated + 9), 60);
+  await waitFor('more answers', () => heard.failures.length > 0 || (heard.answers >= answers + 30 && (heard.operated ?? 0) >= operated + 9));
 }
 
 const readiness = async ({ url }) => (await fetch(`${url}/readyz`)).status;

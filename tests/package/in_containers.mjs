@@ -150,7 +150,7 @@ async function startStores() {
   spawn('redis-server', [path.join(checkout, 'packaging/redis.conf'), '--dir', place, '--bind', '127.0.0.1'], { stdio: 'ignore' });
   spawn(path.join(build, 'tests/harness/model_server/lumen-model-server'), ['--port', '9000'], { stdio: 'ignore' });
   await waitFor('Postgres', () => spawnSync(postgresBin('createdb'), ['-h', '127.0.0.1', '-U', 'lumen', 'lumen']).status === 0, 60, 200);
-  await waitFor('the model server', async () => (await answers('http://127.0.0.1:9000/health')) === 200, 60);
+  await waitFor('the model server', async () => (await answers('http://127.0.0.1:9000/health')) === 200);
 }
 
 async function serve(containers) {

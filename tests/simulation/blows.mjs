@@ -43,7 +43,7 @@ export async function drainedLately({ stack }) {
     const rows = await stack.sql('select bucket, last_bseq from stream_positions');
     const positions = new Map(rows.map((row) => [Number(row.bucket), Number(row.last_bseq)]));
     return wanted.every((bseq, bucket) => (positions.get(bucket) ?? 0) >= Number(bseq ?? 0)) && Date.now() - began < 4000;
-  }, 60);
+  });
 }
 
 /// Its lock is taken away while it sleeps; when it wakes it still believes that it leads.

@@ -19,7 +19,7 @@ async function slotAndTarget({ stack, accounts }, random) {
 }
 
 async function promoted(redis, master) {
-  await waitFor('a replica to take over', async () => !(await redis.withSlots()).includes(master), 60);
+  await waitFor('a replica to take over', async () => !(await redis.withSlots()).includes(master));
 }
 
 /// It comes back as a replica, and is in step before the next blow: with two copies gone nothing could be promised.

@@ -227,7 +227,7 @@ test('P47 P49 requests are calls of a model, those cut off too; last used is any
   const reader = stream.body.getReader();
   await reader.read();
   await reader.cancel();
-  await waitFor('the cut stream to count', async () => (await counters()).requests === 1, 60);
+  await waitFor('the cut stream to count', async () => (await counters()).requests === 1);
   await open();
   await page.getByRole('link', { name: 'Usage examples' }).click();
   await page.waitForURL(`${stack.url}/connect`);

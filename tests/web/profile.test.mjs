@@ -297,7 +297,7 @@ test('E1 E2 E3 a settled request is pushed to every tab, over one stream', async
   const before = await used(page);
   const asked = browser.requests.filter((url) => /me\/profile/.test(url)).length;
   assert.equal((await chat()).status, 200);
-  await waitFor('both tabs to show it', async () => (await used(page)) !== before && (await used(second)) === (await used(page)), 60);
+  await waitFor('both tabs to show it', async () => (await used(page)) !== before && (await used(second)) === (await used(page)));
   assert.ok(browser.requests.filter((url) => /me\/profile/.test(url)).length <= asked + 1, 'pushed, not asked for');
   assert.deepEqual(streams, [], 'the second tab hears of it from the first');
   await second.close();
